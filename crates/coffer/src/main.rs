@@ -1,0 +1,2 @@
+//! The binary: one table of commands.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Wire protocols: bytes to a call, a reply to bytes; pure.

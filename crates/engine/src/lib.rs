@@ -1,0 +1,1 @@
+//! The engine API: declared routes over a view, typed requests, replies.

@@ -1,0 +1,1 @@
+//! The engines and the kernels under them, one folder each.

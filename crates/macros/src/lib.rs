@@ -1,0 +1,1 @@
+//! The pair of derives for typed requests and responses.

@@ -1,0 +1,1 @@
+//! Configuration, listeners, TLS, telemetry and the registry of engines.

@@ -1,0 +1,1 @@
+//! Where ciphertext lies: the Store trait and its kinds.
