@@ -1,1 +1,26 @@
-//! Where ciphertext lies: the Store trait and its kinds.
+//! Where ciphertext lies: the [`Store`] trait and its kinds.
+//!
+//! A store is one ordered map from keys to opaque values. It is read through [`Snapshot`]s, which never
+//! change, and written by [`Batch`]es, which apply whole or not at all and are durable when
+//! [`Store::commit`] returns. Each commit has a [`Revision`]; preconditions name the revision that the
+//! writer read, so that a lost update is a [`CommitError::Conflict`] and never silent. [`Store::watch`]
+//! tells every commit in order, so that caches above can follow, and says when it cannot.
+//!
+//! Nothing here knows what a value means or how it is sealed. Only the barrier may hold a store.
+//!
+//! Kinds: [`memory::Memory`] (`inmem`), for dev mode and tests.
+
+mod error;
+mod key;
+mod order;
+mod store;
+mod watch;
+
+pub mod memory;
+
+pub use error::{CommitError, Limit, StoreError};
+pub use key::{Key, KeyError, MAX_KEY};
+pub use store::{
+    Batch, BoxFuture, Check, Entry, Expect, MAX_BATCH, Revision, Snapshot, Stats, Store, Write,
+};
+pub use watch::{Committed, Watch, WatchError};
