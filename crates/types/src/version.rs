@@ -1,0 +1,8 @@
+//! Two versions, side by side: the level of Vault's API that Coffer keeps, and Coffer's own.
+
+/// The level of HashiCorp Vault's HTTP API that Coffer answers at. Real clients parse it from
+/// `sys/health`, `sys/seal-status` and the second word of `-version` to decide what they may send.
+pub const API_LEVEL: &str = "1.19.5";
+
+/// Coffer's own version.
+pub const COFFER: &str = env!("CARGO_PKG_VERSION");
