@@ -1,1 +1,16 @@
 //! The one room that links a cryptography library.
+//!
+//! Everything that needs a cipher, a digest, a signature or a random byte asks here, so that one page of reading answers
+//! which algorithms Coffer uses, and one crate changes when the library does. The clock is never read, and randomness is an
+//! argument ([`random::Random`]), so that a test can replay any run.
+
+pub mod aead;
+pub mod digest;
+pub mod jwt;
+pub mod kdf;
+pub mod mac;
+pub mod memory;
+pub mod random;
+pub mod shamir;
+
+pub use zeroize::{Zeroize, Zeroizing};
