@@ -90,14 +90,9 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict { key } => write!(f, "another commit changed {key} first"),
-            Self::TooLarge {
-                what: Limit::Batch,
-                size,
-                limit,
-            } => write!(
-                f,
-                "a batch has at most {limit} bytes of keys and values and this one {size}"
-            ),
+            Self::TooLarge { what: Limit::Batch, size, limit } => {
+                write!(f, "a batch has at most {limit} bytes of keys and values and this one {size}")
+            }
             Self::Full => write!(f, "no space is left where the store lies"),
             Self::ReadOnly => write!(f, "the store is open for reading only"),
             Self::Poisoned { reason } => poisoned(f, reason),
@@ -108,10 +103,7 @@ impl fmt::Display for CommitError {
 }
 
 fn poisoned(f: &mut fmt::Formatter<'_>, reason: &str) -> fmt::Result {
-    write!(
-        f,
-        "the store refuses all work until it is opened again, because {reason}"
-    )
+    write!(f, "the store refuses all work until it is opened again, because {reason}")
 }
 
 impl std::error::Error for StoreError {

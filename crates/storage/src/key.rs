@@ -50,10 +50,7 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "a store key must not be empty"),
-            Self::TooLong { length } => write!(
-                f,
-                "a store key has at most {MAX_KEY} bytes and this one {length}"
-            ),
+            Self::TooLong { length } => write!(f, "a store key has at most {MAX_KEY} bytes and this one {length}"),
         }
     }
 }
@@ -119,12 +116,7 @@ mod tests {
     #[test]
     fn a_key_is_neither_empty_nor_longer_than_its_limit() {
         assert_eq!(Key::new(Vec::new()), Err(KeyError::Empty));
-        assert_eq!(
-            Key::new(vec![b'a'; MAX_KEY + 1]),
-            Err(KeyError::TooLong {
-                length: MAX_KEY + 1
-            })
-        );
+        assert_eq!(Key::new(vec![b'a'; MAX_KEY + 1]), Err(KeyError::TooLong { length: MAX_KEY + 1 }));
         assert_eq!(Key::new(vec![b'a'; MAX_KEY]).unwrap().len(), MAX_KEY);
     }
 

@@ -20,7 +20,5 @@ pub mod memory;
 
 pub use error::{CommitError, Limit, StoreError};
 pub use key::{Key, KeyError, MAX_KEY};
-pub use store::{
-    Batch, BoxFuture, Check, Entry, Expect, MAX_BATCH, Revision, Snapshot, Stats, Store, Write,
-};
+pub use store::{Batch, BoxFuture, Check, Entry, Expect, MAX_BATCH, Revision, Snapshot, Stats, Store, Write};
 pub use watch::{Committed, Watch, WatchError};

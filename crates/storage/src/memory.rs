@@ -6,8 +6,7 @@
 //! snapshot is older: the work is constant per write and no memory grows with the number of commits.
 
 use crate::{
-    Batch, BoxFuture, CommitError, Entry, Expect, Key, Revision, Snapshot, Stats, Store,
-    StoreError, Watch,
+    Batch, BoxFuture, CommitError, Entry, Expect, Key, Revision, Snapshot, Stats, Store, StoreError, Watch,
     order::{self, Range},
     watch::Publisher,
 };
@@ -65,20 +64,11 @@ struct View {
 impl Memory {
     /// An empty store.
     pub fn new() -> Self {
-        let shared = Arc::new(Shared {
-            map: RwLock::default(),
-            live: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { map: RwLock::default(), live: Mutex::default() });
         Self {
             latest: ArcSwap::new(View::open(&shared, Revision(0))),
             shared,
-            committing: Mutex::new(Committing {
-                closed: false,
-                commits: 0,
-                conflicts: 0,
-                keys: 0,
-                replaced: VecDeque::new(),
-            }),
+            committing: Mutex::new(Committing { closed: false, commits: 0, conflicts: 0, keys: 0, replaced: VecDeque::new() }),
             publisher: Publisher::new(),
         }
     }
@@ -90,25 +80,15 @@ impl Memory {
             return Err(CommitError::Closed);
         }
         let latest = self.latest.load_full();
-        if let Some(conflict) = batch
-            .checks
-            .iter()
-            .find(|check| !latest.holds(&check.key, check.expect))
-        {
+        if let Some(conflict) = batch.checks.iter().find(|check| !latest.holds(&check.key, check.expect)) {
             committing.conflicts += 1;
-            return Err(CommitError::Conflict {
-                key: conflict.key.clone(),
-            });
+            return Err(CommitError::Conflict { key: conflict.key.clone() });
         }
         if batch.writes.is_empty() {
             return Ok(latest.revision);
         }
         let revision = Revision(latest.revision.0 + 1);
-        let keys: Arc<[Key]> = batch
-            .writes
-            .iter()
-            .map(|write| write.key().clone())
-            .collect();
+        let keys: Arc<[Key]> = batch.writes.iter().map(|write| write.key().clone()).collect();
         let mut map = self.shared.map.write();
         for write in batch.writes {
             let (key, value) = match write {
@@ -157,12 +137,7 @@ impl Store for Memory {
 
     fn stats(&self) -> Stats {
         let committing = self.committing.lock();
-        Stats {
-            keys: committing.keys,
-            commits: committing.commits,
-            conflicts: committing.conflicts,
-            ..Stats::default()
-        }
+        Stats { keys: committing.keys, commits: committing.commits, conflicts: committing.conflicts, ..Stats::default() }
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -173,24 +148,12 @@ impl Store for Memory {
 }
 
 impl Committing {
-    fn put(
-        &mut self,
-        map: &mut BTreeMap<Key, Versions>,
-        revision: Revision,
-        key: Key,
-        value: Option<Bytes>,
-    ) {
+    fn put(&mut self, map: &mut BTreeMap<Key, Versions>, revision: Revision, key: Key, value: Option<Bytes>) {
         let Some(versions) = map.get_mut(&key) else {
             // Removing what never was leaves nothing behind.
             if value.is_some() {
                 self.keys += 1;
-                map.insert(
-                    key,
-                    Versions {
-                        newest: (revision, value),
-                        older: Vec::new(),
-                    },
-                );
+                map.insert(key, Versions { newest: (revision, value), older: Vec::new() });
             }
             return;
         };
@@ -209,18 +172,11 @@ impl Committing {
         let Some(oldest) = shared.live.lock().keys().next().copied() else {
             return;
         };
-        if self
-            .replaced
-            .front()
-            .is_none_or(|(revision, _)| *revision > oldest)
-        {
+        if self.replaced.front().is_none_or(|(revision, _)| *revision > oldest) {
             return;
         }
         let mut map = shared.map.write();
-        while let Some((_, key)) = self
-            .replaced
-            .pop_front_if(|(revision, _)| *revision <= oldest)
-        {
+        while let Some((_, key)) = self.replaced.pop_front_if(|(revision, _)| *revision <= oldest) {
             let Some(versions) = map.get_mut(&key) else {
                 continue;
             };
@@ -238,25 +194,16 @@ impl Committing {
 
 impl Versions {
     fn at(&self, revision: Revision) -> Option<Entry> {
-        let (revision, value) = if self.newest.0 <= revision {
-            &self.newest
-        } else {
-            self.older.iter().rfind(|(at, _)| *at <= revision)?
-        };
-        Some(Entry {
-            value: value.clone()?,
-            revision: *revision,
-        })
+        let (revision, value) =
+            if self.newest.0 <= revision { &self.newest } else { self.older.iter().rfind(|(at, _)| *at <= revision)? };
+        Some(Entry { value: value.clone()?, revision: *revision })
     }
 }
 
 impl View {
     fn open(shared: &Arc<Shared>, revision: Revision) -> Arc<Self> {
         *shared.live.lock().entry(revision).or_default() += 1;
-        Arc::new(Self {
-            shared: Arc::clone(shared),
-            revision,
-        })
+        Arc::new(Self { shared: Arc::clone(shared), revision })
     }
 
     fn entry(&self, key: &[u8]) -> Option<Entry> {
@@ -341,9 +288,7 @@ impl Snapshot for View {
         after: Option<&'a [u8]>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<(Key, Entry)>, StoreError>> {
-        let entries = self.walk(order::range(prefix, after), limit, |key, entry| {
-            (key.clone(), entry)
-        });
+        let entries = self.walk(order::range(prefix, after), limit, |key, entry| (key.clone(), entry));
         Box::pin(ready(Ok(entries)))
     }
 
@@ -353,9 +298,7 @@ impl Snapshot for View {
         after: Option<&'a [u8]>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Key>, StoreError>> {
-        let names = order::children(prefix, after, limit, |range| {
-            Ok(self.walk(range.clone(), 1, |key, _| key.to_vec()).pop())
-        });
+        let names = order::children(prefix, after, limit, |range| Ok(self.walk(range.clone(), 1, |key, _| key.to_vec()).pop()));
         Box::pin(ready(names))
     }
 }
@@ -374,52 +317,32 @@ mod tests {
 
     fn versions(store: &Memory, name: &str) -> usize {
         let map = store.shared.map.read();
-        map.get(&key(name))
-            .map_or(0, |versions| 1 + versions.older.len())
+        map.get(&key(name)).map_or(0, |versions| 1 + versions.older.len())
     }
 
     #[tokio::test]
     async fn old_versions_stay_while_a_snapshot_sees_them_and_no_longer() {
         let store = Memory::new();
-        store
-            .commit(Batch::default().put(key("a"), "0"))
-            .await
-            .unwrap();
+        store.commit(Batch::default().put(key("a"), "0")).await.unwrap();
         let old = store.snapshot();
         for round in 1..100 {
-            store
-                .commit(Batch::default().put(key("a"), round.to_string()))
-                .await
-                .unwrap();
+            store.commit(Batch::default().put(key("a"), round.to_string())).await.unwrap();
         }
         assert_eq!(&old.get(b"a").await.unwrap().unwrap().value[..], b"0");
         assert_eq!(versions(&store, "a"), 100);
         drop(old);
-        store
-            .commit(Batch::default().delete(key("a")))
-            .await
-            .unwrap();
-        assert_eq!(
-            versions(&store, "a"),
-            0,
-            "a removed key leaves nothing behind"
-        );
+        store.commit(Batch::default().delete(key("a"))).await.unwrap();
+        assert_eq!(versions(&store, "a"), 0, "a removed key leaves nothing behind");
         assert!(store.committing.lock().replaced.is_empty());
     }
 
     #[tokio::test]
     async fn a_key_written_twice_in_a_batch_has_one_version() {
         let store = Memory::new();
-        let batch = Batch::default()
-            .put(key("a"), "1")
-            .delete(key("a"))
-            .put(key("a"), "2");
+        let batch = Batch::default().put(key("a"), "1").delete(key("a")).put(key("a"), "2");
         store.commit(batch).await.unwrap();
         assert_eq!(versions(&store, "a"), 1);
         assert_eq!(store.stats().keys, 1);
-        assert_eq!(
-            &store.snapshot().get(b"a").await.unwrap().unwrap().value[..],
-            b"2"
-        );
+        assert_eq!(&store.snapshot().get(b"a").await.unwrap().unwrap().value[..], b"2");
     }
 }

@@ -18,8 +18,7 @@ pub(crate) fn range(prefix: &[u8], after: Option<&[u8]>) -> Range {
 /// Whether no key can lie in a range; ordered maps may refuse such a range with a panic.
 pub(crate) fn is_empty((low, high): &Range) -> bool {
     match (low, high) {
-        (Bound::Included(low), Bound::Excluded(high))
-        | (Bound::Excluded(low), Bound::Excluded(high)) => low >= high,
+        (Bound::Included(low), Bound::Excluded(high)) | (Bound::Excluded(low), Bound::Excluded(high)) => low >= high,
         _ => false,
     }
 }
@@ -99,36 +98,22 @@ mod tests {
     #[test]
     fn after_before_the_prefix_starts_at_it_and_after_beyond_it_is_empty() {
         assert_eq!(range(b"b/", Some(b"a")).0, Bound::Included(b"b/".to_vec()));
-        assert_eq!(
-            range(b"b/", Some(b"b/x")).0,
-            Bound::Excluded(b"b/x".to_vec())
-        );
+        assert_eq!(range(b"b/", Some(b"b/x")).0, Bound::Excluded(b"b/x".to_vec()));
         assert!(is_empty(&range(b"b/", Some(b"c"))));
         assert!(!is_empty(&range(b"", Some(b"\xff"))));
     }
 
     #[test]
     fn a_folder_costs_one_seek_however_much_it_holds() {
-        let mut keys: BTreeSet<Vec<u8>> = (0..10_000)
-            .map(|n| format!("p/folder/{n}").into_bytes())
-            .collect();
+        let mut keys: BTreeSet<Vec<u8>> = (0..10_000).map(|n| format!("p/folder/{n}").into_bytes()).collect();
         keys.insert(b"p/z".to_vec());
         let mut seeks = 0;
         let names = children(b"p/", None, usize::MAX, |range| {
             seeks += 1;
-            Ok(keys
-                .range::<[u8], _>((as_ref(&range.0), as_ref(&range.1)))
-                .next()
-                .cloned())
+            Ok(keys.range::<[u8], _>((as_ref(&range.0), as_ref(&range.1))).next().cloned())
         })
         .unwrap();
-        assert_eq!(
-            names,
-            [
-                Key::try_from("folder/").unwrap(),
-                Key::try_from("z").unwrap()
-            ]
-        );
+        assert_eq!(names, [Key::try_from("folder/").unwrap(), Key::try_from("z").unwrap()]);
         assert_eq!(seeks, 3);
     }
 

@@ -95,10 +95,7 @@ impl Batch {
 
     /// Adds a put.
     pub fn put(mut self, key: Key, value: impl Into<Bytes>) -> Self {
-        self.writes.push(Write::Put {
-            key,
-            value: value.into(),
-        });
+        self.writes.push(Write::Put { key, value: value.into() });
         self
     }
 
@@ -110,10 +107,7 @@ impl Batch {
 
     /// The bytes of keys and values that it writes.
     pub fn size(&self) -> usize {
-        self.writes
-            .iter()
-            .map(|write| write.key().len() + write.value().map_or(0, Bytes::len))
-            .sum()
+        self.writes.iter().map(|write| write.key().len() + write.value().map_or(0, Bytes::len)).sum()
     }
 
     /// Refuses a batch over [`MAX_BATCH`]; every kind of store calls this first.
@@ -122,11 +116,7 @@ impl Batch {
     /// [`CommitError::TooLarge`].
     pub fn within_limits(&self) -> Result<(), CommitError> {
         match self.size() {
-            size if size > MAX_BATCH => Err(CommitError::TooLarge {
-                what: Limit::Batch,
-                size,
-                limit: MAX_BATCH,
-            }),
+            size if size > MAX_BATCH => Err(CommitError::TooLarge { what: Limit::Batch, size, limit: MAX_BATCH }),
             _ => Ok(()),
         }
     }
@@ -150,12 +140,8 @@ pub trait Snapshot: Send + Sync {
 
     /// The keys that start with `prefix`, strictly after the full key `after` if given, in byte order, at
     /// most `limit`.
-    fn list<'a>(
-        &'a self,
-        prefix: &'a [u8],
-        after: Option<&'a [u8]>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Key>, StoreError>>;
+    fn list<'a>(&'a self, prefix: &'a [u8], after: Option<&'a [u8]>, limit: usize)
+    -> BoxFuture<'a, Result<Vec<Key>, StoreError>>;
 
     /// As [`Snapshot::list`], with the entries.
     fn scan<'a>(
@@ -237,12 +223,7 @@ pub struct Stats {
 // Values are ciphertext, but dumping them helps nobody.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Entry({} bytes at {})",
-            self.value.len(),
-            self.revision.0
-        )
+        write!(f, "Entry({} bytes at {})", self.value.len(), self.revision.0)
     }
 }
 
@@ -257,10 +238,7 @@ impl fmt::Debug for Write {
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch")
-            .field("checks", &self.checks)
-            .field("writes", &self.writes)
-            .finish()
+        f.debug_struct("Batch").field("checks", &self.checks).field("writes", &self.writes).finish()
     }
 }
 
@@ -285,10 +263,7 @@ mod tests {
     fn no_value_is_printed() {
         let batch = Batch::default().put(Key::try_from("k").unwrap(), &b"hidden"[..]);
         assert!(!format!("{batch:?}").contains("hidden"));
-        let entry = Entry {
-            value: Bytes::from_static(b"hidden"),
-            revision: Revision(1),
-        };
+        let entry = Entry { value: Bytes::from_static(b"hidden"), revision: Revision(1) };
         assert!(!format!("{entry:?}").contains("hidden"));
     }
 }

@@ -80,12 +80,7 @@ impl Publisher {
         let sender = self.0.lock();
         if let Some(sender) = sender.as_ref().filter(|sender| sender.receiver_count() > 0) {
             // The only error is that the last watcher has just gone, which is no error here.
-            sender
-                .send(Committed {
-                    revision,
-                    keys: keys(),
-                })
-                .ok();
+            sender.send(Committed { revision, keys: keys() }).ok();
         }
     }
 

@@ -1,0 +1,138 @@
+//! One request after parsing, and who it acts for.
+
+use coffer_types::{Dialect, Json, Object, Operation, Path, Secret, Span};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A request id: 8-4-4-4-12 hexadecimal digits, the same in both audit lines and the reply.
+pub type RequestId = Box<str>;
+
+/// A call: what a dialect makes of one request. It goes down the pipeline and is never changed on the way.
+pub struct Call {
+    pub id: RequestId,
+    pub dialect: Dialect,
+    pub credential: Credential,
+    /// As the dialect reads it; whether an update creates is decided by the route's existence check.
+    pub operation: Operation,
+    /// Below `/v1/`: mount and path inside it. For a verb without a path: the mount.
+    pub path: Path,
+    /// The operation's own name in protocols that have names instead of paths (`GetSecretValue`).
+    pub verb: Option<Box<str>>,
+    pub fields: Fields,
+    pub wrap: Option<WrapAsk>,
+    pub remote: Remote,
+    pub listener: Arc<ListenerTraits>,
+    /// Request headers, names in lower case: the audit log may be told to keep some.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+}
+
+/// A proof that was presented, not yet checked.
+pub enum Credential {
+    None,
+    /// A token of any kind, as it stood in the header.
+    Token(Secret<String>),
+}
+
+/// What came with a call: query and body. Path variables are added by the route.
+#[derive(Clone, Default)]
+pub struct Fields {
+    pub query: BTreeMap<Box<str>, Box<str>>,
+    pub body: Object,
+    /// A body that is not JSON, where a route takes one (DER, forms).
+    pub raw: Option<Vec<u8>>,
+}
+
+/// What a route's typed request is read from.
+pub struct RawFields<'a> {
+    pub captures: Vec<(&'static str, &'a str)>,
+    pub fields: Fields,
+}
+
+impl RawFields<'_> {
+    /// The value of `name` from where `source` says; taken out, so that secrets are not copied.
+    pub fn take(&mut self, name: &str, source: crate::field::Source) -> Option<Json> {
+        use crate::field::Source;
+        match source {
+            Source::Path => self.captures.iter().find(|(n, _)| *n == name).map(|(_, v)| Json::string(*v)),
+            Source::Query => self.query(name).or_else(|| self.fields.body.remove(name)),
+            Source::Body => self.fields.body.remove(name).or_else(|| self.query(name)),
+            Source::Rest => Some(Json::Object(std::mem::take(&mut self.fields.body))),
+        }
+    }
+
+    fn query(&self, name: &str) -> Option<Json> {
+        self.fields.query.get(name).map(|v| Json::string(&**v))
+    }
+}
+
+/// The client wants the reply wrapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrapAsk {
+    pub ttl: Span,
+    /// In the form of a signed JWT instead of a token.
+    pub jwt: bool,
+}
+
+/// Where a call came from.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// `None` for a unix socket.
+    pub ip: Option<IpAddr>,
+    pub port: u16,
+    /// DER of the client certificate that the TLS handshake proved.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
+/// What the listener that a call came through allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerTraits {
+    /// `sys/rekey/*` without a token (security row 19): off unless the configuration says so.
+    pub unauthed_rekey: bool,
+    pub unauthed_generate_root: bool,
+    pub unauthed_metrics: bool,
+    pub unauthed_in_flight: bool,
+}
+
+/// Who a call acts for. Only `core`'s authentication makes one.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    pub entity_id: Box<str>,
+    pub display_name: Box<str>,
+    /// All policies in force, sorted.
+    pub policies: Arc<[Box<str>]>,
+    pub accessor: Box<str>,
+    pub kind: crate::reply::TokenKind,
+    /// Names the token's own cubbyhole; batch tokens have none.
+    pub cubbyhole: Option<Box<str>>,
+    /// The token's key in the store (never the token), empty for a batch token.
+    pub token_key: Box<str>,
+    /// The token has root's policy.
+    pub root: bool,
+}
+
+/// The decision that a principal may do an operation on a path. No handler runs without one, and only the
+/// decider in `core` grants it.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    operation: Operation,
+    granted_by: Arc<[Box<str>]>,
+}
+
+impl Permit {
+    /// For the decider alone (`cargo xtask tidy` holds every other caller to be an error).
+    #[doc(hidden)]
+    pub fn granted_by_the_decider(operation: Operation, granted_by: Arc<[Box<str>]>) -> Self {
+        Self { operation, granted_by }
+    }
+
+    /// The operation that was decided on: create where the thing did not exist.
+    pub const fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The policies that grant it.
+    pub fn policies(&self) -> &[Box<str>] {
+        &self.granted_by
+    }
+}

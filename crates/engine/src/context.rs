@@ -1,0 +1,135 @@
+//! What a handler owns while it runs.
+
+use crate::BoxFuture;
+use crate::call::{Call, Permit, Principal};
+use crate::lease::Intent;
+use crate::view::{View, encode};
+use coffer_types::{Operation, Result, Span, Timestamp, secret};
+use std::sync::Arc;
+
+/// Which of the three trees a mount stands in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountClass {
+    /// `secret/`, `sys/`, …
+    Engine,
+    /// Below `auth/`.
+    Auth,
+}
+
+/// A mount as its engine sees it.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    pub class: MountClass,
+    /// The whole path with its trailing slash: `secret/`, `auth/userpass/`.
+    pub path: Box<str>,
+    pub kind: Box<str>,
+    pub accessor: Box<str>,
+    pub uuid: Box<str>,
+    pub options: std::collections::BTreeMap<String, String>,
+    pub default_lease_ttl: Span,
+    pub max_lease_ttl: Span,
+}
+
+/// What an engine may ask of the server around it. Filled by `core`.
+pub trait Host: Send + Sync {
+    fn now(&self) -> Timestamp;
+    fn fill_random(&self, out: &mut [u8]);
+    /// May the caller do this elsewhere? For lists that show only what may be seen.
+    fn permits(&self, operation: Operation, path: &str) -> Option<Permit>;
+    /// Commits one key by itself, now: the write-ahead of an effect outside.
+    fn commit_now<'a>(&'a self, key: String, value: Option<secret::Bytes>) -> BoxFuture<'a, Result<()>>;
+    /// A password by a named policy.
+    fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<coffer_types::Secret<String>>>;
+}
+
+/// A handler's context: the engine, its view, and the call. Owned, a few `Arc`s.
+pub struct Ctx<E> {
+    pub engine: Arc<E>,
+    pub view: View,
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What is the same for every step of one call. Built by `core`.
+pub struct Inner {
+    pub mount: Arc<Mount>,
+    /// Where this mount's notes of effects outside stand, in the same transaction.
+    pub intents: View,
+    /// `None` on public routes without a token, and in renewals and revocations that the clock starts.
+    pub principal: Option<Principal>,
+    pub permit: Option<Permit>,
+    pub call: Option<Arc<Call>>,
+    pub existed: bool,
+    pub host: Arc<dyn Host>,
+    pub now: Timestamp,
+}
+
+impl<E> Clone for Ctx<E> {
+    fn clone(&self) -> Self {
+        Self { engine: self.engine.clone(), view: self.view.clone(), inner: self.inner.clone() }
+    }
+}
+
+impl<E> Ctx<E> {
+    pub fn new(engine: Arc<E>, view: View, inner: Arc<Inner>) -> Self {
+        Self { engine, view, inner }
+    }
+
+    /// The time of the call; the same for every step of it.
+    pub fn now(&self) -> Timestamp {
+        self.inner.now
+    }
+
+    pub fn fill_random(&self, out: &mut [u8]) {
+        self.inner.host.fill_random(out);
+    }
+
+    pub fn mount(&self) -> &Mount {
+        &self.inner.mount
+    }
+
+    pub fn principal(&self) -> Option<&Principal> {
+        self.inner.principal.as_ref()
+    }
+
+    pub fn call(&self) -> Option<&Call> {
+        self.inner.call.as_deref()
+    }
+
+    pub fn host(&self) -> &dyn Host {
+        &*self.inner.host
+    }
+
+    /// What the route's existence check found, in this same transaction.
+    pub fn existed(&self) -> bool {
+        self.inner.existed
+    }
+
+    /// Create or update, list or scan: what was decided on.
+    pub fn operation(&self) -> Operation {
+        self.inner.permit.as_ref().map_or(Operation::Read, Permit::operation)
+    }
+
+    /// Notes an effect outside before it happens; durable when this returns. Give the note back with
+    /// [`Ctx::done`] in the same handler once the lease that replaces it is part of the reply: its removal
+    /// commits together with the lease. What is left after a crash is rolled back by the declared handler.
+    pub async fn intend<I: Intent>(&self, intent: &I) -> Result<Noted> {
+        let mut id = [0u8; 16];
+        self.fill_random(&mut id);
+        let id = id.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let key = format!("{}/{:020}-{id}", I::NAME, self.now().secs());
+        self.inner.host.commit_now(self.inner.intents.whole_key(&key), Some(encode(intent)?)).await?;
+        Ok(Noted { key })
+    }
+
+    /// The effect is covered by what this call commits: the note goes with the same commit.
+    pub fn done(&self, noted: Noted) {
+        self.inner.intents.delete(&noted.key);
+    }
+}
+
+/// The receipt of [`Ctx::intend`].
+#[must_use = "give it to Ctx::done when the lease is in the reply"]
+pub struct Noted {
+    key: String,
+}
