@@ -8,7 +8,7 @@
 //!
 //! Nothing here knows what a value means or how it is sealed. Only the barrier may hold a store.
 //!
-//! Kinds: [`memory::Memory`] (`inmem`), for dev mode and tests.
+//! Kinds: [`memory::Memory`] (`inmem`), for dev mode and tests; [`embedded::Embedded`] (`embedded`), the default.
 
 mod error;
 mod key;
@@ -16,6 +16,9 @@ mod order;
 mod store;
 mod watch;
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod embedded;
 pub mod memory;
 
 pub use error::{CommitError, Limit, StoreError};

@@ -1,0 +1,247 @@
+//! The one thread that writes.
+
+use super::{Open, Shared, View, place::Place, queue::Request, stored};
+use crate::{Batch, CommitError, Expect, Key, Revision, StoreError};
+use bytes::Bytes;
+use fjall::{LsmError, PersistMode};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// With this many memtables or tables of the first level waiting to be merged, commits wait too. The database
+/// would wait by itself a little later, but for ever if its merging has failed.
+const MEMTABLES: usize = 3;
+const FIRST_LEVEL_TABLES: usize = 16;
+
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    open: Open,
+    place: Place,
+    reserve_bytes: u64,
+    done: watch::Sender<bool>,
+    /// Values on their way, to save an allocation each.
+    scratch: Vec<u8>,
+}
+
+/// The state that the next member of a group sees: the latest snapshot and the members before it.
+struct Group {
+    base: Arc<View>,
+    last: Revision,
+    /// What each key will be; `None` where it will be removed.
+    writes: BTreeMap<Key, (Revision, Option<Bytes>)>,
+}
+
+/// A member that will be applied.
+struct Admitted {
+    request: Request,
+    revision: Revision,
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, open: Open, place: Place, reserve_bytes: u64, done: watch::Sender<bool>) -> Self {
+        Self { shared, open, place, reserve_bytes, done, scratch: Vec::new() }
+    }
+
+    /// Commits until the queue is closed and empty, then leaves the medium.
+    pub(super) fn run(mut self) {
+        let fuse = Fuse(Arc::clone(&self.shared));
+        while let Some(group) = self.shared.queue.take_group() {
+            self.commit(group);
+        }
+        drop(fuse);
+        self.shared.publisher.close();
+        let Self { shared, open, place, done, .. } = self;
+        // Waits for reads that are under way; later ones find the store closed.
+        drop(shared.medium.open.write().take());
+        // The database stops its own threads before the directory is free for another process.
+        drop(open);
+        drop(place);
+        done.send_replace(true);
+    }
+
+    fn commit(&mut self, requests: Vec<Request>) {
+        if self.shared.medium.poison.get().is_some() {
+            return self.refuse(requests, &self.shared.medium.refusal());
+        }
+        if let Err(error) = self.wait_for_merging() {
+            let error = self.poison(error);
+            return self.refuse(requests, &error);
+        }
+        let free = match self.place.free_bytes() {
+            Ok(free) => free,
+            Err(error) => {
+                return self.refuse(requests, &CommitError::Io { cause: Arc::new(error) });
+            }
+        };
+        let mut group = Group::after(self.shared.latest.load_full());
+        let mut admitted = Vec::with_capacity(requests.len());
+        for request in requests {
+            match group.admit(&request.batch, free, self.reserve_bytes) {
+                Ok(revision) => admitted.push(Admitted { request, revision }),
+                Err(error) => {
+                    if error.is_conflict() {
+                        self.shared.conflicts.fetch_add(1, Ordering::Relaxed);
+                    }
+                    answer(request, Err(error));
+                }
+            }
+        }
+        if let Err(error) = self.write(&group) {
+            let error = self.poison(error);
+            return self.refuse(admitted.into_iter().map(|member| member.request), &error);
+        }
+        if !group.writes.is_empty() {
+            let view = View::of(&self.shared.medium, &self.open, group.last);
+            self.shared.latest.store(Arc::new(view));
+        }
+        for member in &admitted {
+            let writes = &member.request.batch.writes;
+            if !writes.is_empty() {
+                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                self.shared.publisher.tell(member.revision, || writes.iter().map(|write| write.key().clone()).collect());
+            }
+        }
+        for member in admitted {
+            answer(member.request, Ok(member.revision));
+        }
+    }
+
+    /// Makes the group durable as one record, and visible to snapshots made from now on.
+    fn write(&mut self, group: &Group) -> fjall::Result<()> {
+        if group.writes.is_empty() {
+            return Ok(());
+        }
+        let entries = &self.open.entries;
+        let mut batch = self.open.database.batch().durability(Some(PersistMode::SyncData));
+        for (key, (revision, value)) in &group.writes {
+            match value {
+                Some(value) => {
+                    self.scratch.clear();
+                    self.scratch.extend_from_slice(&revision.0.to_le_bytes());
+                    self.scratch.extend_from_slice(value);
+                    batch.insert(entries, stored::key(key), self.scratch.as_slice());
+                }
+                None => batch.remove(entries, stored::key(key)),
+            }
+        }
+        batch.insert(entries, stored::REVISION, group.last.0.to_le_bytes());
+        batch.commit()?;
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn wait_for_merging(&self) -> fjall::Result<()> {
+        while self.open.entries.sealed_memtable_count() >= MEMTABLES || self.open.entries.l0_table_count() >= FIRST_LEVEL_TABLES {
+            self.open.is_sound()?;
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// From here on the store answers nothing. Gives what those who were in this group are told.
+    fn poison(&self, error: fjall::Error) -> CommitError {
+        let (reason, told) = match error {
+            fjall::Error::Io(cause) | fjall::Error::Storage(LsmError::Io(cause)) => {
+                let full = matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                let reason = format!("writing failed: {cause}");
+                let told = if full { CommitError::Full } else { CommitError::Io { cause: Arc::new(cause) } };
+                (reason.into(), told)
+            }
+            fjall::Error::Poisoned => {
+                let reason: Arc<str> = "moving data from the journal to its tables failed".into();
+                (Arc::clone(&reason), CommitError::Poisoned { reason })
+            }
+            other => {
+                let reason: Arc<str> = format!("writing failed: {other:?}").into();
+                (Arc::clone(&reason), CommitError::Poisoned { reason })
+            }
+        };
+        self.shared.poison(reason);
+        told
+    }
+
+    fn refuse(&self, requests: impl IntoIterator<Item = Request>, error: &CommitError) {
+        for request in requests {
+            answer(request, Err(error.clone()));
+        }
+    }
+}
+
+impl Group {
+    fn after(base: Arc<View>) -> Self {
+        Self { last: base.revision, base, writes: BTreeMap::new() }
+    }
+
+    /// Adds a batch if its checks hold. Its revision, which is that of the member before it if it writes nothing.
+    fn admit(&mut self, batch: &Batch, free: u64, reserve: u64) -> Result<Revision, CommitError> {
+        for check in &batch.checks {
+            let found = self.revision_of(&check.key)?;
+            let holds = match check.expect {
+                Expect::Absent => found.is_none(),
+                Expect::At(revision) => found == Some(revision),
+            };
+            if !holds {
+                return Err(CommitError::Conflict { key: check.key.clone() });
+            }
+        }
+        if batch.writes.is_empty() {
+            return Ok(self.last);
+        }
+        let puts = batch.writes.iter().any(|write| write.value().is_some());
+        if free < if puts { reserve } else { reserve / 4 } {
+            return Err(CommitError::Full);
+        }
+        self.last = Revision(self.last.0 + 1);
+        for write in &batch.writes {
+            self.writes.insert(write.key().clone(), (self.last, write.value().cloned()));
+        }
+        Ok(self.last)
+    }
+
+    fn revision_of(&self, key: &Key) -> Result<Option<Revision>, CommitError> {
+        if let Some((revision, value)) = self.writes.get(key) {
+            return Ok(value.is_some().then_some(*revision));
+        }
+        match self.base.entry(key) {
+            Ok(entry) => Ok(entry.map(|entry| entry.revision)),
+            Err(StoreError::Io { cause }) => Err(CommitError::Io { cause }),
+            Err(StoreError::Poisoned { reason }) => Err(CommitError::Poisoned { reason }),
+            Err(StoreError::Closed) => Err(CommitError::Closed),
+            Err(StoreError::Corrupt { what }) => {
+                let cause = io::Error::new(io::ErrorKind::InvalidData, what.as_ref());
+                Err(CommitError::Io { cause: Arc::new(cause) })
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn poison(&self, reason: Arc<str>) {
+        tracing::error!(%reason, "the store refuses all work until it is opened again");
+        // Only the first reason is told.
+        self.medium.poison.set(reason).ok();
+        self.publisher.close();
+    }
+}
+
+/// Blows if the committer panics: nobody waits for it for ever.
+struct Fuse(Arc<Shared>);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.poison("the committer stopped unexpectedly".into());
+            self.0.queue.abandon();
+        }
+    }
+}
+
+fn answer(request: Request, result: Result<Revision, CommitError>) {
+    // Who no longer waits does not want to know.
+    request.answer.send(result).ok();
+}

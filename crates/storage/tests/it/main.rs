@@ -1,0 +1,3 @@
+//! Every kind of store against one suite, and the embedded one against crashes.
+
+mod kinds;
