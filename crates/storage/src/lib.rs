@@ -9,6 +9,7 @@
 //! Nothing here knows what a value means or how it is sealed. Only the barrier may hold a store.
 //!
 //! Kinds: [`memory::Memory`] (`inmem`), for dev mode and tests; [`embedded::Embedded`] (`embedded`), the default.
+//! With the feature `conformance`: the suite that every kind passes, and a store that fails on demand.
 
 mod error;
 mod key;
@@ -19,6 +20,8 @@ mod watch;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod embedded;
+#[cfg(any(test, feature = "conformance"))]
+pub mod faults;
 pub mod memory;
 
 pub use error::{CommitError, Limit, StoreError};

@@ -86,6 +86,33 @@ fn cut(path: &Path) -> io::Result<Result<Option<Torn>, u64>> {
     Ok(Ok(Some(Torn { path: path.to_owned(), kept: at })))
 }
 
+/// See [`crate::faults::tear_tail`].
+#[cfg(any(test, feature = "conformance"))]
+pub(super) fn tear(database: &Path, bytes: u64, how: crate::faults::Tear) -> io::Result<u64> {
+    use crate::faults::Tear;
+    use std::os::unix::fs::FileExt;
+    let Some(path) = journals(database)?.pop() else { return Ok(0) };
+    let mut walk = Walk::open(&path)?;
+    let (mut last, mut end) = (0, 0);
+    while let Step::Batch { .. } = walk.batch()? {
+        (last, end) = (end, walk.at);
+    }
+    let start = end.saturating_sub(bytes).max(last);
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    match how {
+        Tear::Missing => file.set_len(start)?,
+        Tear::Wrong | Tear::Zero => {
+            let mut tail = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
+            if how == Tear::Wrong {
+                file.read_exact_at(&mut tail, start)?;
+                tail.iter_mut().for_each(|byte| *byte = !*byte);
+            }
+            file.write_all_at(&tail, start)?;
+        }
+    }
+    Ok(end - start)
+}
+
 /// How a journal ends.
 #[derive(Debug, PartialEq, Eq)]
 enum Tail {

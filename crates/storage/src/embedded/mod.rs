@@ -175,6 +175,12 @@ impl Embedded {
     }
 }
 
+/// See [`crate::faults::tear_tail`].
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) fn tear_tail(store: &Path, bytes: u64, how: crate::faults::Tear) -> io::Result<u64> {
+    journal::tear(&store.join("data").join("db"), bytes, how)
+}
+
 impl Store for Embedded {
     fn snapshot(&self) -> Arc<dyn Snapshot> {
         self.shared.latest.load_full()

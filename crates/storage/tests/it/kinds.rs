@@ -3,6 +3,7 @@
 use coffer_storage::{
     Store, conformance,
     embedded::{Embedded, Options},
+    faults::Faults,
     memory::Memory,
 };
 use std::sync::Arc;
@@ -22,4 +23,9 @@ async fn embedded_conforms() {
         async { Arc::new(store.unwrap()) as Arc<dyn Store> }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_with_no_fault_conforms() {
+    conformance::run(|| async { Arc::new(Faults::new(Arc::new(Memory::new()))) as Arc<dyn Store> }).await;
 }
