@@ -1,1 +1,3 @@
 //! Configuration, listeners, TLS, telemetry and the registry of engines.
+
+pub mod config;

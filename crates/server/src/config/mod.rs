@@ -1,0 +1,166 @@
+//! The configuration: Vault's keys, from HCL or JSON, into types.
+//!
+//! Every key is declared once, in a [`stanza!`](setting); see [`Config`] for the top level. Files are read by [`load`].
+
+mod audit;
+mod listener;
+mod seal;
+mod setting;
+mod storage;
+mod suggest;
+mod telemetry;
+mod tree;
+
+pub use audit::{Audit, AuditKeys};
+pub use listener::{
+    Bind, ClientCertificates, Listener, ListenerInflight, ListenerKeys, ListenerProfiling, ListenerTelemetry, Speaks, TlsFiles,
+    TlsVersion, parse_address, parse_network,
+};
+pub use seal::{KeyError, KeySource, Seal, StaticKey, StaticSeal, StaticSealKeys};
+pub use setting::{Finding, Key, Level, Status};
+pub use storage::{EmbeddedKeys, RaftKeys, Storage, StorageKind};
+pub use suggest::nearest;
+pub use telemetry::{LogFormat, LogLevel, Telemetry};
+pub use tree::At;
+
+use coffer_types::Span;
+use setting::stanza;
+use std::path::PathBuf;
+
+stanza! {
+    /// A server's configuration: the keys of the top level.
+    pub struct Config in "" {
+        /// Where ciphertext lies.
+        storage / backend: Option<Storage> = "";
+        /// Where the server listens; may come several times.
+        listener: Vec<Listener> = "";
+        /// What guards the root key; Shamir's shares if unset.
+        seal: Seal = "";
+        /// Audit devices; may come several times.
+        audit: Vec<Audit> = "";
+        /// Metrics.
+        telemetry: Telemetry = "";
+        /// The address that clients are told: `https://vault.example.com:8200`.
+        api_addr: Option<String> = "";
+        /// The address that other nodes are told.
+        cluster_addr: Option<String> = "";
+        /// The cluster's name; one is made up if unset.
+        cluster_name: Option<String> = "";
+        /// Serve the web interface at `/ui`.
+        ui: bool = "false";
+        /// How much is logged.
+        log_level: LogLevel = "info";
+        /// How log lines look.
+        log_format: LogFormat = "standard";
+        /// Log to this file (or into this directory) besides the standard error.
+        log_file: Option<PathBuf> = "";
+        /// Start a new log file after this time.
+        log_rotate_duration: Span = "24h";
+        /// Start a new log file after this many bytes; 0 is without limit.
+        log_rotate_bytes: u64 = "0";
+        /// How many rotated log files to keep; 0 is all, negative none.
+        log_rotate_max_files: i64 = "0";
+        /// A file that holds the server's process id while it runs.
+        pid_file: Option<PathBuf> = "";
+        /// How long leases and tokens live unless their mount says otherwise.
+        default_lease_ttl: Span = "768h";
+        /// How long they may live at most unless their mount says otherwise.
+        max_lease_ttl: Span = "768h";
+        /// How long the server may work on one request.
+        default_max_request_duration: Span = "90s";
+        /// Serve `sys/raw`, which reads and writes below every policy but sudo.
+        raw_storage_endpoint: bool = "false";
+        /// Serve `sys/internal/inspect`.
+        introspection_endpoint: bool = "false";
+        /// Do not lock memory.
+        disable_mlock: bool = "false";
+        /// Do not cache what the store holds.
+        disable_cache: bool = "false";
+        /// How many entries of the store are cached; 0 is the default.
+        cache_size: u64 = "0";
+        /// Allow `sys/audit` to make audit devices.
+        unsafe_allow_api_audit_creation: bool = "false";
+        /// Allow audit devices with a prefix before their lines.
+        allow_audit_log_prefixing: bool = "false";
+        /// Send the host's name in `X-Vault-Hostname`.
+        enable_response_header_hostname: bool = "false";
+    }
+    later {
+        /// A second store that only elects the active node.
+        ha_storage: "a block";
+        /// A second store that only elects the active node (older name).
+        ha_backend: "a block";
+        /// Announce the server in Consul or Kubernetes.
+        service_registration: "a block";
+        /// Requests to run when the server initialises itself.
+        initialize: "blocks";
+        /// A plugin to load.
+        plugin: "blocks";
+        /// A library for a key-managing device.
+        kms_library: "blocks";
+        /// What happens after many failed logins.
+        user_lockout: "blocks";
+        /// Log the start of requests at this level.
+        log_requests_level: "a level";
+        /// Where plugins lie.
+        plugin_directory: "a path";
+        /// Where plugins' temporary files lie.
+        plugin_tmpdir: "a path";
+        /// Fetch plugins.
+        plugin_auto_download: "a boolean";
+        /// Sealed wrapping with an external seal.
+        enable_multiseal: "a boolean";
+        /// A licence file.
+        license_path: "a path";
+        /// Limits that adapt to load.
+        request_limiter: "a block";
+        /// Reporting to HashiCorp.
+        reporting: "a block";
+        /// Allow workflows without a token.
+        allow_unauthenticated_workflows: "a boolean";
+        /// What the root token may not do when unauthenticated.
+        administrative_namespace_path: "a path";
+        /// Experiments.
+        experiments: "a list of strings";
+        /// Send the raft node's name in `X-Vault-Raft-Node-ID`.
+        enable_response_header_raft_node_id: "a boolean";
+        /// The entropy source.
+        entropy: "a block";
+        /// Forward requests in HashiCorp's cloud.
+        cloud: "a block";
+    }
+    ignored {
+        /// Do not forward between nodes.
+        disable_clustering = "there is one node";
+        /// Do not seal-wrap values.
+        disable_sealwrap = "values are not seal-wrapped";
+        /// Do not check names for printable characters.
+        disable_printable_check = "names are checked by the path rules";
+        /// Do not answer reads on standby nodes.
+        disable_standby_reads = "there is one node";
+        /// Do not run performance standby nodes.
+        disable_performance_standby = "there is one node";
+        /// Do not make server-side consistent tokens.
+        disable_ssct_tokens = "tokens are not server-side consistent";
+        /// Do not index entities' names.
+        disable_indexing = "there is no index to turn off";
+        /// Watch locks for deadlocks.
+        detect_deadlocks = "no lock is held while another is waited for";
+        /// Count leases by role loosely.
+        imprecise_lease_role_tracking = "leases are counted in the store";
+        /// Who owns plugin files.
+        plugin_file_uid = "there are no plugin files";
+        /// The permissions of plugin files.
+        plugin_file_permissions = "there are no plugin files";
+        /// Register fetched plugins.
+        plugin_auto_register = "there are no plugins to fetch";
+        /// What a failed fetch of a plugin means.
+        plugin_download_behavior = "there are no plugins to fetch";
+        /// Remove secrets' licence warnings.
+        enable_post_unseal_trace = "there is no Go trace";
+        /// Where traces are written.
+        post_unseal_trace_directory = "there is no Go trace";
+        /// Remove irrevocable leases.
+        remove_irrevocable_lease_after = "leases that can't be revoked are kept until they can";
+    }
+}
