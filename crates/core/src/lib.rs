@@ -1,1 +1,23 @@
-//! Barrier, seal, mounts, router, tokens, policies, leases, audit, wrapping, quotas, sys and the pipeline.
+//! The server without its wires: barrier, seal, mounts, router, tokens, policies, leases, audit, wrapping, quotas,
+//! `sys`, and the one way through them, [`pipeline`].
+//!
+//! What is absent: HTTP, configuration files, any engine but the server's own (`sys/`, `auth/token/`). Nothing here
+//! keeps state that is not in the store: what is in memory is a cache of it or the progress of an unseal.
+
+pub mod barrier;
+pub mod core;
+pub mod decide;
+pub mod live;
+pub mod mounts;
+pub mod outside;
+pub mod pipeline;
+pub mod policies;
+pub mod registry;
+pub mod router;
+pub mod seal;
+pub mod settle;
+pub mod sys;
+pub mod tokens;
+
+pub use crate::core::{Core, CoreConfig, Mode};
+pub use registry::Registry;

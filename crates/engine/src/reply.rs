@@ -25,7 +25,7 @@ impl TokenKind {
 }
 
 /// A login that an auth method vouches for: the pipeline makes the token.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Login {
     pub display_name: String,
     pub policies: Vec<String>,

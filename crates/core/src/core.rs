@@ -1,0 +1,102 @@
+//! The server's one object: what it was started with, its seal, and, while it is open, what is live.
+
+use crate::live::{Live, Unsealed};
+use crate::registry::Registry;
+use crate::seal::Seal;
+use arc_swap::ArcSwapOption;
+use coffer_crypto::random::Random;
+use coffer_storage::Store;
+use coffer_types::{Clock, Error, Kind, Result, Span};
+use std::sync::Arc;
+
+/// How the server was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mode {
+    #[default]
+    Configured,
+    /// `server` without configuration: durable, on loopback, unseals itself.
+    Solo,
+    /// `server -dev`: in memory.
+    Dev,
+}
+
+/// What the configuration says to the core.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    pub mode: Mode,
+    pub api_addr: String,
+    pub cluster_addr: String,
+    pub cluster_name: String,
+    pub default_lease_ttl: Span,
+    pub max_lease_ttl: Span,
+    pub raw_storage_endpoint: bool,
+    pub introspection_endpoint: bool,
+    /// Audit devices may be enabled over the API (`unsafe_allow_api_audit_creation`); dev mode always may.
+    pub allow_api_audit: bool,
+    pub cache_bytes: u64,
+    /// What `sys/config/state/sanitized` shows: the configuration without its secrets, as JSON text.
+    pub sanitized: Arc<str>,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Configured,
+            api_addr: "http://127.0.0.1:8200".to_owned(),
+            cluster_addr: String::new(),
+            cluster_name: String::new(),
+            default_lease_ttl: Span::from_secs(32 * 24 * 3600),
+            max_lease_ttl: Span::from_secs(32 * 24 * 3600),
+            raw_storage_endpoint: false,
+            introspection_endpoint: false,
+            allow_api_audit: false,
+            cache_bytes: 32 << 20,
+            sanitized: "{}".into(),
+        }
+    }
+}
+
+/// A server: sealed until its barrier is open.
+pub struct Core {
+    pub config: CoreConfig,
+    pub registry: Registry,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub seal: Seal,
+    live: ArcSwapOption<Live>,
+}
+
+impl Core {
+    /// A sealed server on a store. Fails where the store's seal is not the one that the configuration names.
+    pub async fn open(
+        config: CoreConfig,
+        seal: crate::seal::SealKind,
+        store: Arc<dyn Store>,
+        registry: Registry,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Arc<Self>> {
+        let seal = Seal::open(seal, &*store).await?;
+        Ok(Arc::new(Self { config, registry, store, clock, random, seal, live: ArcSwapOption::empty() }))
+    }
+
+    /// Proof that the barrier is open.
+    pub fn unsealed(&self) -> Result<Unsealed> {
+        self.live.load_full().map(Unsealed).ok_or_else(|| Error::new(Kind::Sealed, "Vault is sealed"))
+    }
+
+    pub fn is_sealed(&self) -> bool {
+        self.live.load().is_none()
+    }
+
+    /// From now on calls are answered. For the seal alone.
+    pub(crate) fn set_live(&self, live: Arc<Live>) {
+        self.live.store(Some(live));
+    }
+
+    /// From now on no call is answered; those under way hold their proof and end. Keys are wiped with the last.
+    pub(crate) fn drop_live(&self) {
+        self.live.store(None);
+    }
+}

@@ -1,0 +1,146 @@
+//! What exists while the barrier is open. Whoever holds an [`Unsealed`] has proof that it was when the call began.
+
+use crate::barrier::Barrier;
+use crate::core::Core;
+use crate::mounts::{self, MountRecord};
+use crate::policies::PolicyCache;
+use crate::registry::Registry;
+use crate::router::{Mounted, Router};
+use crate::sys::Sys;
+use crate::tokens::TokenStore;
+use crate::tokens::batch::BatchSealer;
+use arc_swap::ArcSwap;
+use coffer_crypto::random::Random;
+use coffer_engine::declare::Declared;
+use coffer_engine::view::{Record, View};
+use coffer_types::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Weak};
+use zeroize::Zeroizing;
+
+/// An open server.
+pub struct Live {
+    pub barrier: Arc<Barrier>,
+    pub router: ArcSwap<Router>,
+    pub policies: PolicyCache,
+    pub tokens: TokenStore,
+    pub batch: BatchSealer,
+    /// Serialises what is rebuilt after commits, so that an older state never replaces a newer one.
+    rebuild: tokio::sync::Mutex<()>,
+    core: Weak<Core>,
+}
+
+/// Proof that the barrier was open. Only [`Core::unsealed`] gives one.
+#[derive(Clone)]
+pub struct Unsealed(pub(crate) Arc<Live>);
+
+impl std::ops::Deref for Unsealed {
+    type Target = Live;
+    fn deref(&self) -> &Live {
+        &self.0
+    }
+}
+
+/// Keys of their own for every kind of sealed thing that leaves, and the salt of token keys.
+#[derive(Serialize, Deserialize)]
+pub struct ServerKeys {
+    pub token_salt: Zeroizing<[u8; 32]>,
+    pub batch_tokens: Zeroizing<[u8; 32]>,
+    /// PKCS#8 of the key that signs wrapping tokens in JWT form.
+    #[serde(default)]
+    pub wrapping_jwt: Zeroizing<Vec<u8>>,
+}
+
+/// Where they stand.
+pub const SERVER_KEYS: &str = "core/server-keys";
+
+impl Record for ServerKeys {
+    const FORMAT: u8 = 1;
+}
+
+impl ServerKeys {
+    pub fn generate(random: &dyn Random) -> Result<Self> {
+        let jwt = coffer_crypto::jwt::Es512Key::generate().and_then(|k| k.to_pkcs8()).map_err(Error::internal)?;
+        Ok(Self {
+            token_salt: coffer_crypto::random::bytes(random),
+            batch_tokens: coffer_crypto::random::bytes(random),
+            wrapping_jwt: Zeroizing::new(jwt.to_vec()),
+        })
+    }
+}
+
+impl Live {
+    /// Opens the server on an open barrier: reads its keys and mounts.
+    pub async fn open(core: &Arc<Core>, barrier: Arc<Barrier>) -> Result<Arc<Self>> {
+        let view = barrier.begin().root_view();
+        let keys: ServerKeys = view.get(SERVER_KEYS).await?.ok_or_else(|| Error::internal("the server's keys are missing"))?;
+        let live = Arc::new(Self {
+            barrier,
+            router: ArcSwap::default(),
+            policies: PolicyCache::default(),
+            tokens: TokenStore::new(&keys.token_salt),
+            batch: BatchSealer::new(&keys.batch_tokens),
+            rebuild: tokio::sync::Mutex::new(()),
+            core: Arc::downgrade(core),
+        });
+        live.rebuild_router().await?;
+        Ok(live)
+    }
+
+    pub fn core(&self) -> Result<Arc<Core>> {
+        self.core.upgrade().ok_or_else(|| Error::internal("the server is shutting down"))
+    }
+
+    /// Brings up to date what is derived from the keys that a commit wrote, before the commit is acknowledged.
+    pub async fn after_commit(&self, keys: &[String]) -> Result<()> {
+        if keys.iter().any(|k| k.starts_with(mounts::PREFIX)) {
+            self.rebuild_router().await?;
+        }
+        if keys.iter().any(|k| k.starts_with(crate::policies::PREFIX)) {
+            self.policies.clear();
+        }
+        Ok(())
+    }
+
+    async fn rebuild_router(&self) -> Result<()> {
+        let _one_at_a_time = self.rebuild.lock().await;
+        let core = self.core()?;
+        let view = self.barrier.begin().root_view();
+        let mut mounted = Vec::new();
+        for record in mounts::load(&view).await? {
+            if !record.going {
+                mounted.push(mount(&core, record)?);
+            }
+        }
+        self.router.store(Arc::new(Router::new(mounted)));
+        Ok(())
+    }
+
+    /// A view of everything, for the server's own housekeeping.
+    pub fn view(&self) -> View {
+        self.barrier.begin().root_view()
+    }
+}
+
+/// Opens the engine of a mount record.
+pub fn mount(core: &Arc<Core>, record: MountRecord) -> Result<Mounted> {
+    let mount = Arc::new(record.mount(core.config.default_lease_ttl, core.config.max_lease_ttl));
+    let engine = match record.kind.as_str() {
+        "system" => system::<Sys>(core, Sys::new)?,
+        "token" => system::<crate::tokens::engine::TokenEngine>(core, crate::tokens::engine::TokenEngine::new)?,
+        kind => factory(&core.registry, &record, kind)?.open(&mount)?,
+    };
+    Ok(Mounted { prefix: record.prefix().into(), intents: record.intents().into(), mount, engine, record })
+}
+
+fn system<E: coffer_engine::Engine>(core: &Arc<Core>, make: fn(Weak<Core>) -> E) -> Result<Arc<dyn coffer_engine::Erased>> {
+    let declared = Declared::<E>::new().map_err(|faults| Error::internal(faults.join("; ")))?;
+    Ok(declared.on(Arc::new(make(Arc::downgrade(core)))))
+}
+
+fn factory<'r>(registry: &'r Registry, record: &MountRecord, kind: &str) -> Result<&'r Arc<dyn coffer_engine::route::Factory>> {
+    let version = record.options.get("version").map(String::as_str);
+    registry
+        .find(record.class, kind, version)
+        .ok_or_else(|| Error::bad_request(format!("plugin not found in the catalog: {kind}")))
+}

@@ -1,0 +1,294 @@
+//! The way of one call, from top to bottom: resolve → authenticate → decide → audit → handle → settle → commit → audit.
+//!
+//! Every call of every dialect comes through [`Core::serve`], `sys/` included; what must work while sealed stands in
+//! [`outside`](crate::outside) and nowhere else. The call goes down and is not changed; the answer comes up. One call is one
+//! transaction: where something that it read has changed by the time it commits, it is run again from the top, so a
+//! handler has no effect but on its view.
+
+use crate::barrier::{Committed, Transaction};
+use crate::core::Core;
+use crate::decide::{Decided, Question, decide, refused};
+use crate::live::Unsealed;
+use crate::router::Mounted;
+use crate::settle::{self, Settling};
+use crate::tokens::{Authenticated, authenticate};
+use coffer_engine::context::{Host, Inner};
+use coffer_engine::{Answer, BoxFuture, Call, Endpoint, Fields, Miss, Permit, RawFields};
+use coffer_types::{Error, Kind, Operation, Result, Secret, Timestamp, secret};
+use std::sync::Arc;
+
+/// How often a call is run again when what it read has changed under it.
+const ATTEMPTS: usize = 64;
+
+impl Core {
+    /// Answers one call.
+    pub async fn serve(self: &Arc<Self>, call: Call) -> Result<Answer> {
+        let core = self.clone();
+        let call = Arc::new(call);
+        if matches!(call.operation, Operation::Read | Operation::List | Operation::Scan | Operation::Help) {
+            return core.answer(call).await;
+        }
+        // A client that hangs up must not stop a write between its commit and its audit line.
+        match tokio::spawn(async move { core.answer(call).await }).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::internal("a handler panicked")),
+        }
+    }
+
+    async fn answer(self: Arc<Self>, call: Arc<Call>) -> Result<Answer> {
+        if let Some(answer) = crate::outside::serve(&self, &call).await {
+            return answer;
+        }
+        let live = self.unsealed()?;
+        for _ in 0..ATTEMPTS {
+            let txn = live.barrier.begin();
+            let step = Step { core: &self, live: &live, txn: &txn, call: &call, now: self.clock.now() };
+            let outcome = step.run().await;
+            match txn.commit().await? {
+                Committed::Conflict => {}
+                Committed::Done(keys) => {
+                    live.after_commit(&keys).await?;
+                    return outcome;
+                }
+            }
+        }
+        Err(Error::new(Kind::Unavailable, "too many writers at once on the same records; try again"))
+    }
+}
+
+/// One run of a call over one transaction.
+struct Step<'a> {
+    core: &'a Arc<Core>,
+    live: &'a Unsealed,
+    txn: &'a Arc<Transaction>,
+    call: &'a Arc<Call>,
+    now: Timestamp,
+}
+
+/// Where a call goes: the mount, the path inside it, and the route, or why there is none.
+struct Target<'p> {
+    mounted: Arc<Mounted>,
+    inside: &'p str,
+    route: Result<(usize, Vec<(&'static str, &'p str)>), Miss>,
+}
+
+impl Target<'_> {
+    fn endpoint(&self) -> Option<&Endpoint> {
+        self.route.as_ref().ok().map(|(index, _)| &self.mounted.engine.routes().endpoints()[*index])
+    }
+
+    fn raw(&self, fields: Fields) -> RawFields<'_> {
+        let captures = self.route.as_ref().map(|(_, captures)| captures.clone()).unwrap_or_default();
+        RawFields { captures, fields }
+    }
+}
+
+impl Step<'_> {
+    async fn run(&self) -> Result<Answer> {
+        let view = self.txn.root_view();
+        let target = self.resolve();
+        let authenticated = authenticate(self.live, &view, &self.call.credential, &self.call.remote, self.now).await;
+        let mark = self.txn.mark();
+        let (operation, existed) = self.operation(target.as_ref(), &authenticated).await?;
+        let decided = self.decide(target.as_ref(), operation, &authenticated).await?;
+        let outcome = match decided.permit {
+            Ok(ref permit) => self.handle(target, &authenticated, permit.clone(), &decided, existed).await,
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            self.txn.back_to(mark);
+        }
+        if let Ok(Some(spent)) = &authenticated
+            && spent.last_use
+        {
+            settle::end_token(self.live, &view, &spent.token).await?;
+        }
+        outcome
+    }
+
+    fn resolve(&self) -> Option<Target<'_>> {
+        let router = self.live.router.load();
+        let (mounted, inside) = router.resolve(&self.call.path)?;
+        let routes = mounted.engine.routes();
+        let found = match &self.call.verb {
+            Some(verb) => routes.find_verb(verb).ok_or(Miss::NoOperation),
+            None => routes.find(inside, self.call.operation),
+        };
+        Some(Target { mounted: mounted.clone(), inside, route: found.map(|f| (f.index, f.captures)) })
+    }
+
+    /// Create or update: asked of the route, in this transaction.
+    async fn operation(
+        &self,
+        target: Option<&Target<'_>>,
+        authenticated: &Result<Option<Authenticated>>,
+    ) -> Result<(Operation, bool)> {
+        let asked = self.call.operation;
+        let Some(target) = target else { return Ok((asked, false)) };
+        let Some(endpoint) = target.endpoint() else { return Ok((asked, false)) };
+        if asked != Operation::Update || !endpoint.asks_existence || !matches!(authenticated, Ok(Some(_))) {
+            return Ok((asked, false));
+        }
+        let Ok((index, _)) = &target.route else { return Ok((asked, false)) };
+        let inner = self.inner(&target.mounted, authenticated, None, None, false);
+        let view = self.txn.view(&target.mounted.prefix);
+        match target.mounted.engine.exists(*index, target.raw(self.call.fields.clone()), view, inner) {
+            None => Ok((asked, false)),
+            // A request that does not read is refused by its handler, after the policy was asked.
+            Some(answer) => match answer.await {
+                Ok(true) => Ok((Operation::Update, true)),
+                Ok(false) => Ok((Operation::Create, false)),
+                Err(error) if error.kind() == Kind::BadRequest => Ok((Operation::Update, false)),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    async fn decide(
+        &self,
+        target: Option<&Target<'_>>,
+        operation: Operation,
+        authenticated: &Result<Option<Authenticated>>,
+    ) -> Result<Decided> {
+        let endpoint = target.and_then(Target::endpoint);
+        let question = Question {
+            operation,
+            path: self.call.path.as_str(),
+            public: endpoint.is_some_and(|e| e.public),
+            sudo: endpoint.is_some_and(|e| e.sudo),
+            call: Some(self.call),
+        };
+        decide(self.live, &self.txn.root_view(), authenticated, &question).await
+    }
+
+    async fn handle(
+        &self,
+        target: Option<Target<'_>>,
+        authenticated: &Result<Option<Authenticated>>,
+        permit: Permit,
+        decided: &Decided,
+        existed: bool,
+    ) -> Result<Answer> {
+        let path = self.call.path.as_str();
+        let Some(target) = target else {
+            return Err(Error::new(Kind::NotFound, format!("no handler for route {path:?}. route entry not found.")));
+        };
+        let operation = permit.operation();
+        if operation == Operation::Help {
+            return Err(Error::unsupported());
+        }
+        let view = self.txn.view(&target.mounted.prefix);
+        let inner = self.inner(&target.mounted, authenticated, Some(permit), decided.compiled.clone(), existed);
+        let index = match &target.route {
+            Ok((index, _)) => *index,
+            Err(miss) => return self.miss(&target, *miss, view, inner).await,
+        };
+        let prepared = target.mounted.engine.prepare(index, operation, target.raw(self.call.fields.clone()))?;
+        if let Some(endpoint) = target.endpoint().filter(|e| e.verb) {
+            self.decide_resources(&target.mounted, endpoint, &prepared.resources, authenticated).await?;
+        }
+        let answer = (prepared.run)(view, inner).await?;
+        let settling = Settling {
+            core: self.core,
+            live: self.live,
+            txn: self.txn,
+            call: self.call,
+            mounted: &target.mounted,
+            authenticated,
+            now: self.now,
+        };
+        settling.settle(answer).await
+    }
+
+    /// A verb names its resources in its fields: each must be granted.
+    async fn decide_resources(
+        &self,
+        mounted: &Mounted,
+        endpoint: &Endpoint,
+        resources: &[(Operation, String)],
+        authenticated: &Result<Option<Authenticated>>,
+    ) -> Result<()> {
+        let view = self.txn.root_view();
+        for (operation, below) in resources {
+            let path = format!("{}{below}", mounted.mount.path);
+            let question =
+                Question { operation: *operation, path: &path, public: endpoint.public, sudo: endpoint.sudo, call: None };
+            decide(self.live, &view, authenticated, &question).await?.permit?;
+        }
+        if resources.is_empty() && !endpoint.public { Err(refused()) } else { Ok(()) }
+    }
+
+    async fn miss(&self, target: &Target<'_>, miss: Miss, view: coffer_engine::View, inner: Arc<Inner>) -> Result<Answer> {
+        match miss {
+            Miss::NoOperation => Err(Error::unsupported()),
+            Miss::NoPath => match target.mounted.engine.otherwise(target.inside, view, inner) {
+                Some(answer) => answer.await,
+                None => Err(Error::new(Kind::NotFound, "1 error occurred:\n\t* unsupported path\n\n")),
+            },
+        }
+    }
+
+    fn inner(
+        &self,
+        mounted: &Mounted,
+        authenticated: &Result<Option<Authenticated>>,
+        permit: Option<Permit>,
+        compiled: Option<Arc<crate::policies::Compiled>>,
+        existed: bool,
+    ) -> Arc<Inner> {
+        let principal = authenticated.as_ref().ok().and_then(Option::as_ref).map(|a| a.principal.clone());
+        let host = CallHost { core: self.core.clone(), live: self.live.clone(), compiled, now: self.now };
+        Arc::new(Inner {
+            mount: mounted.mount.clone(),
+            intents: self.txn.view(&mounted.intents),
+            principal,
+            permit,
+            call: Some(self.call.clone()),
+            existed,
+            host: Arc::new(host),
+            now: self.now,
+        })
+    }
+}
+
+/// What an engine may ask of the server during a call.
+pub(crate) struct CallHost {
+    pub(crate) core: Arc<Core>,
+    pub(crate) live: Unsealed,
+    pub(crate) compiled: Option<Arc<crate::policies::Compiled>>,
+    pub(crate) now: Timestamp,
+}
+
+impl Host for CallHost {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn fill_random(&self, out: &mut [u8]) {
+        self.core.random.fill(out);
+    }
+
+    fn permits(&self, operation: Operation, path: &str) -> Option<Permit> {
+        let question = Question { operation, path, public: false, sudo: false, call: None };
+        crate::decide::permit_by(self.compiled.as_deref()?, &question)
+    }
+
+    fn commit_now<'a>(&'a self, key: String, value: Option<secret::Bytes>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let txn = self.live.barrier.begin();
+            let view = txn.root_view();
+            match value {
+                Some(value) => view.put_bytes(&key, value),
+                None => view.delete(&key),
+            }
+            match txn.commit().await? {
+                Committed::Done(_) => Ok(()),
+                Committed::Conflict => Err(Error::internal("a blind write conflicted")),
+            }
+        })
+    }
+
+    fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<Secret<String>>> {
+        Box::pin(crate::policies::password(&self.live, &*self.core.random, policy))
+    }
+}

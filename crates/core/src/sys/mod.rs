@@ -1,0 +1,33 @@
+//! `sys/`: the server, called like an engine. One file a topic; all of it goes through the pipeline.
+
+use crate::core::Core;
+use coffer_engine::{Declare, Engine, Mount};
+use coffer_types::{Error, Result};
+use std::sync::{Arc, Weak};
+
+/// The engine at `sys/`. Its view is the whole barrier.
+pub struct Sys {
+    core: Weak<Core>,
+}
+
+impl Sys {
+    pub fn new(core: Weak<Core>) -> Self {
+        Self { core }
+    }
+
+    pub fn core(&self) -> Result<Arc<Core>> {
+        self.core.upgrade().ok_or_else(|| Error::internal("the server is shutting down"))
+    }
+}
+
+impl Engine for Sys {
+    const KIND: &'static str = "system";
+
+    fn open(_: &Mount) -> Result<Self> {
+        Err(Error::internal("sys is mounted by the server itself"))
+    }
+
+    fn declare(d: &mut Declare<Self>) {
+        d.about("The server's own operations: mounts, policies, leases, audit, seal.");
+    }
+}

@@ -1,0 +1,134 @@
+//! From a credential to a principal. Nothing else makes one.
+
+use super::batch;
+use super::record::TokenRecord;
+use crate::live::Live;
+use coffer_engine::view::View;
+use coffer_engine::{Credential, Principal, Remote, TokenKind};
+use coffer_types::{Error, Result, Timestamp};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A credential that held.
+pub struct Authenticated {
+    pub principal: Principal,
+    pub token: TokenRecord,
+    /// This call takes the token's last use: it ends with the call.
+    pub last_use: bool,
+}
+
+/// Checks a credential. `Ok(None)` is "none was given"; any that does not hold is denied with the same words.
+/// A use-limited token's count goes down in the call's own transaction, so also when the call is refused.
+pub async fn authenticate(
+    live: &Live,
+    view: &View,
+    credential: &Credential,
+    remote: &Remote,
+    now: Timestamp,
+) -> Result<Option<Authenticated>> {
+    let text = match credential {
+        Credential::None => return Ok(None),
+        Credential::Token(text) => text.expose().as_str(),
+    };
+    let mut token = if text.starts_with(batch::PREFIX) {
+        live.batch.open(text).ok_or_else(Error::denied)?
+    } else {
+        live.tokens.get(view, text).await?.ok_or_else(Error::denied)?
+    };
+    if !token.expires.is_never() && token.expires <= now {
+        return Err(Error::denied());
+    }
+    if token.kind == TokenKind::Batch && !token.parent.is_empty() && live.tokens.get_key(view, &token.parent).await?.is_none() {
+        return Err(Error::denied());
+    }
+    if !token.bound_cidrs.is_empty() && !remote.ip.is_some_and(|ip| in_any(&token.bound_cidrs, ip)) {
+        return Err(Error::denied());
+    }
+    let mut last_use = false;
+    if token.num_uses > 0 && token.kind == TokenKind::Service {
+        token.num_uses -= 1;
+        last_use = token.num_uses == 0;
+        if last_use {
+            // The record must not read as unlimited in the meantime; the pipeline ends the token.
+            let mut spent = token.clone();
+            spent.expires = Timestamp(1);
+            live.tokens.update(view, &spent)?;
+        } else {
+            live.tokens.update(view, &token)?;
+        }
+    }
+    let principal = principal(&token);
+    Ok(Some(Authenticated { principal, token, last_use }))
+}
+
+/// Who a token stands for.
+pub fn principal(token: &TokenRecord) -> Principal {
+    let mut policies: Vec<Box<str>> = token.policies.iter().map(|p| p.as_str().into()).collect();
+    policies.sort_unstable();
+    policies.dedup();
+    Principal {
+        entity_id: token.entity_id.as_str().into(),
+        display_name: token.display_name.as_str().into(),
+        policies: Arc::from(policies),
+        accessor: token.accessor.as_str().into(),
+        kind: token.kind,
+        cubbyhole: (token.kind == TokenKind::Service && !token.cubbyhole.is_empty()).then(|| token.cubbyhole.as_str().into()),
+        token_key: token.key.as_str().into(),
+        root: token.is_root(),
+    }
+}
+
+fn in_any(cidrs: &[String], ip: IpAddr) -> bool {
+    cidrs.iter().filter_map(|c| Cidr::parse(c)).any(|c| c.contains(ip))
+}
+
+/// A network, `10.0.0.0/8` or one address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cidr {
+    base: IpAddr,
+    bits: u32,
+}
+
+impl Cidr {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u32>().ok()?)),
+            None => (text, None),
+        };
+        let base: IpAddr = address.trim().parse().ok()?;
+        let width = if base.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(width);
+        (bits <= width).then_some(Self { base, bits })
+    }
+
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        // An IPv4 client of a dual-stack listener shows as a mapped IPv6 address.
+        let (base, ip) = (self.base.to_canonical(), ip.to_canonical());
+        let same = |base: u128, ip: u128, width: u32| self.bits == 0 || (base ^ ip) >> (width - self.bits) == 0;
+        match (base, ip) {
+            (IpAddr::V4(b), IpAddr::V4(i)) => same(u128::from(b.to_bits()), u128::from(i.to_bits()), 32),
+            (IpAddr::V6(b), IpAddr::V6(i)) => same(b.to_bits(), i.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        let c = |t: &str| Cidr::parse(t).unwrap();
+        assert!(c("10.0.0.0/8").contains("10.9.8.7".parse().unwrap()));
+        assert!(c("10.0.0.0/8").contains("::ffff:10.9.8.7".parse().unwrap()));
+        assert!(!c("10.0.0.0/8").contains("11.0.0.1".parse().unwrap()));
+        assert!(c("127.0.0.1").contains("127.0.0.1".parse().unwrap()));
+        assert!(c("0.0.0.0/0").contains("1.2.3.4".parse().unwrap()));
+        assert!(!c("0.0.0.0/0").contains("::1".parse().unwrap()));
+        assert!(c("2001:db8::/32").contains("2001:db8:1::1".parse().unwrap()));
+        for text in ["10.0.0.0/33", "x", "10.0.0.0/", "10.0.0/8", "::/129", ""] {
+            assert_eq!(Cidr::parse(text), None, "{text}");
+        }
+    }
+}
