@@ -342,6 +342,11 @@ impl Listener {
         }
     }
 
+    /// Whether the system picks the port, so that two such listeners don't collide.
+    pub(super) fn any_port(&self) -> bool {
+        matches!(self.bind, Bind::Tcp { port: 0, .. })
+    }
+
     /// What makes no sense across keys.
     fn check(&self, cx: &mut Reading) {
         let keys = &self.keys;

@@ -3,19 +3,24 @@
 //! Every key is declared once, in a [`stanza!`](setting); see [`Config`] for the top level. Files are read by [`load`].
 
 mod audit;
+mod docs;
 mod listener;
+mod load;
 mod seal;
 mod setting;
+mod source;
 mod storage;
 mod suggest;
 mod telemetry;
 mod tree;
 
 pub use audit::{Audit, AuditKeys};
+pub use docs::page;
 pub use listener::{
     Bind, ClientCertificates, Listener, ListenerInflight, ListenerKeys, ListenerProfiling, ListenerTelemetry, Speaks, TlsFiles,
     TlsVersion, parse_address, parse_network,
 };
+pub use load::{ENVIRONMENT, LoadError, Loaded, Override, PREFIXES, environment, load, load_text};
 pub use seal::{KeyError, KeySource, Seal, StaticKey, StaticSeal, StaticSealKeys};
 pub use setting::{Finding, Key, Level, Status};
 pub use storage::{EmbeddedKeys, RaftKeys, Storage, StorageKind};
@@ -24,7 +29,7 @@ pub use telemetry::{LogFormat, LogLevel, Telemetry};
 pub use tree::At;
 
 use coffer_types::Span;
-use setting::stanza;
+use setting::{Reading, stanza};
 use std::path::PathBuf;
 
 stanza! {
@@ -164,3 +169,42 @@ stanza! {
         remove_irrevocable_lease_after = "leases that can't be revoked are kept until they can";
     }
 }
+
+impl Config {
+    /// What makes no sense across keys, and what a server can't be without.
+    fn check(&self, cx: &mut Reading) {
+        let whole = At { file: "configuration".into(), line: 0 };
+        if self.storage.is_none() {
+            cx.error(&whole, "a storage stanza is missing, like storage \"embedded\" { path = \"/var/lib/coffer\" }");
+        }
+        if self.listener.is_empty() {
+            cx.error(&whole, "a listener stanza is missing, like listener \"tcp\" { address = \"127.0.0.1:8200\" }");
+        }
+        for (n, listener) in self.listener.iter().enumerate() {
+            if let Some(same) = self.listener[..n].iter().find(|other| other.bind == listener.bind && !listener.any_port()) {
+                cx.error(&listener.at, format!("the listener at {} listens on {} already", same.at, listener.address()));
+            }
+        }
+        if self.default_lease_ttl > self.max_lease_ttl {
+            cx.error(
+                &whole,
+                format!("default_lease_ttl ({}) is longer than max_lease_ttl ({})", self.default_lease_ttl, self.max_lease_ttl),
+            );
+        }
+        if self.api_addr.as_deref().is_some_and(|address| !is_url(address)) {
+            cx.error(&whole, "api_addr takes a URL with its scheme, like https://vault.example.com:8200");
+        }
+        if matches!(self.storage, Some(Storage { kind: StorageKind::Memory, .. })) {
+            cx.note(&whole, "storage \"inmem\" forgets everything when the server stops");
+        }
+    }
+}
+
+/// `http://` or `https://` and a host.
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', ':']) && !rest.contains(char::is_whitespace))
+}
+
+#[cfg(test)]
+mod tests;
