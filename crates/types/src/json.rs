@@ -8,7 +8,7 @@ mod parse;
 mod write;
 
 pub use parse::{Fault, Limits, parse};
-pub use write::{write, write_string};
+pub use write::{object_size_bound, size_bound, string_size_bound, write, write_object, write_string};
 
 use std::fmt;
 use zeroize::Zeroizing;
@@ -96,7 +96,7 @@ impl Json {
 
     /// The text of this value, compact.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = Zeroizing::new(Vec::with_capacity(128));
+        let mut out = Zeroizing::new(Vec::with_capacity(size_bound(self)));
         write(self, &mut out);
         out
     }
@@ -308,6 +308,16 @@ mod tests {
     fn debug_shows_the_shape_only() {
         let value = parse(br#"{"k":"canary","n":[4711]}"#, &Limits::NONE).unwrap();
         assert_eq!(format!("{value:?} {:?} {:?}", value.get("k"), value.get("n")), "object of 2 Some(string) Some(array of 1)");
+    }
+
+    #[test]
+    fn writing_never_outgrows_its_bound() {
+        for text in
+            [r#"{"a\"":"\u0001\\\n","b":[1,-2.5e3,null,true,[],{}],"":{}}"#, "[[[]]]", r#""\u0000\u001f\"""#, "false", "[]"]
+        {
+            let value = parse(text.as_bytes(), &Limits::NONE).unwrap();
+            assert!(value.to_bytes().len() <= size_bound(&value), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The writer: compact, members in their order.
 
-use super::Json;
+use super::{Json, Object};
 
 /// Appends the text of `value`.
 pub fn write(value: &Json, out: &mut Vec<u8>) {
@@ -20,19 +20,45 @@ pub fn write(value: &Json, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Json::Object(object) => {
-            out.push(b'{');
-            for (n, (name, member)) in object.iter().enumerate() {
-                if n > 0 {
-                    out.push(b',');
-                }
-                write_string(name, out);
-                out.push(b':');
-                write(member, out);
-            }
-            out.push(b'}');
-        }
+        Json::Object(object) => write_object(object, out),
     }
+}
+
+/// Room enough for the text of `value`: a buffer of this capacity does not grow while it is written, so no
+/// half-written copy of a secret is left behind by a reallocation.
+pub fn size_bound(value: &Json) -> usize {
+    match value {
+        Json::Null | Json::Bool(_) => 5,
+        Json::Number(digits) => digits.as_str().len(),
+        Json::String(text) => string_size_bound(text.as_str()),
+        Json::Array(items) => 2 + items.iter().map(|item| 1 + size_bound(item)).sum::<usize>(),
+        Json::Object(object) => object_size_bound(object),
+    }
+}
+
+/// [`size_bound`] of an object.
+pub fn object_size_bound(object: &Object) -> usize {
+    2 + object.iter().map(|(name, member)| 2 + string_size_bound(name) + size_bound(member)).sum::<usize>()
+}
+
+/// [`size_bound`] of a string.
+pub fn string_size_bound(text: &str) -> usize {
+    let escaped = text.as_bytes().iter().filter(|b| **b < 0x20 || **b == b'"' || **b == b'\\').count();
+    2 + text.len() + 5 * escaped
+}
+
+/// Appends the text of `object`.
+pub fn write_object(object: &Object, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (n, (name, member)) in object.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write_string(name, out);
+        out.push(b':');
+        write(member, out);
+    }
+    out.push(b'}');
 }
 
 /// Appends `text` in double quotes, escaping only what must be (RFC 8259 §7).
