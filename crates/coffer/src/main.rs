@@ -1,2 +1,17 @@
-//! The binary: one table of commands.
-fn main() {}
+//! The binary: one table of commands, under the name that it was called by.
+//!
+//! What was typed becomes a [`cli::Call`] by the table in [`command`]; the call runs and ends in an exit
+//! code: 0 done, 1 wrong use or a local fault, 2 the server refused, is sealed or has no such value,
+//! 127 no such command.
+
+mod cli;
+mod command;
+mod output;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    std::process::exit(i32::from(cli::main(args, coffer_client::Environment::Process)));
+}
