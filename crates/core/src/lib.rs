@@ -4,6 +4,7 @@
 //! What is absent: HTTP, configuration files, any engine but the server's own (`sys/`, `auth/token/`). Nothing here
 //! keeps state that is not in the store: what is in memory is a cache of it or the progress of an unseal.
 
+pub mod audit;
 pub mod barrier;
 pub mod core;
 pub mod decide;
