@@ -43,8 +43,8 @@ pub struct MountInfo<'a> {
 pub struct TokenInfo<'a> {
     pub principal: &'a Principal,
     /// The token's own policies; those that come from its entity stand apart.
-    pub token_policies: &'a [Box<str>],
-    pub identity_policies: &'a [Box<str>],
+    pub token_policies: &'a [String],
+    pub identity_policies: &'a [String],
     pub metadata: &'a BTreeMap<String, String>,
     /// As issued; zero (a root token) is left out.
     pub ttl: Span,

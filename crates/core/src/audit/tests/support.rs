@@ -99,6 +99,7 @@ static PRINCIPAL: LazyLock<Principal> = LazyLock::new(|| Principal {
     root: false,
 });
 static METADATA: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| [("team".to_owned(), "x".to_owned())].into());
+static TOKEN_POLICIES: LazyLock<[String; 2]> = LazyLock::new(|| ["app".to_owned(), "default".to_owned()]);
 static GRANTING: LazyLock<[Box<str>; 1]> = LazyLock::new(|| ["app".into()]);
 
 /// An allowed call on `secret/`.
@@ -117,7 +118,7 @@ pub(in crate::audit) fn entry(call: &Call) -> Entry<'_> {
         }),
         token: Some(TokenInfo {
             principal: &PRINCIPAL,
-            token_policies: &PRINCIPAL.policies,
+            token_policies: &*TOKEN_POLICIES,
             identity_policies: &[],
             metadata: &METADATA,
             ttl: Span::from_secs(3600),
