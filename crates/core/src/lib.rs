@@ -8,6 +8,7 @@ pub mod audit;
 pub mod barrier;
 pub mod core;
 pub mod decide;
+pub mod leases;
 pub mod live;
 pub mod mounts;
 pub mod outside;
@@ -19,6 +20,7 @@ pub mod seal;
 pub mod settle;
 pub mod sys;
 pub mod tokens;
+pub mod wrapping;
 
 pub use crate::core::{Core, CoreConfig, Mode};
 pub use registry::Registry;

@@ -9,6 +9,7 @@ use crate::router::{Mounted, Router};
 use crate::sys::Sys;
 use crate::tokens::TokenStore;
 use crate::tokens::batch::BatchSealer;
+use crate::wrapping::WrappingSigner;
 use arc_swap::ArcSwap;
 use coffer_crypto::random::Random;
 use coffer_engine::declare::Declared;
@@ -25,6 +26,7 @@ pub struct Live {
     pub policies: PolicyCache,
     pub tokens: TokenStore,
     pub batch: BatchSealer,
+    pub wrapping: WrappingSigner,
     /// Serialises what is rebuilt after commits, so that an older state never replaces a newer one.
     rebuild: tokio::sync::Mutex<()>,
     core: Weak<Core>,
@@ -80,6 +82,7 @@ impl Live {
             policies: PolicyCache::default(),
             tokens: TokenStore::new(&keys.token_salt),
             batch: BatchSealer::new(&keys.batch_tokens),
+            wrapping: WrappingSigner::new(&keys.wrapping_jwt)?,
             rebuild: tokio::sync::Mutex::new(()),
             core: Arc::downgrade(core),
         });

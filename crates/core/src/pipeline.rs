@@ -8,10 +8,11 @@
 use crate::barrier::{Committed, Transaction};
 use crate::core::Core;
 use crate::decide::{Decided, Question, decide, refused};
+use crate::leases;
 use crate::live::Unsealed;
 use crate::router::Mounted;
-use crate::settle::{self, Settling};
-use crate::tokens::{Authenticated, authenticate};
+use crate::settle::Settling;
+use crate::tokens::{Authenticated, Presented, authenticate};
 use coffer_engine::context::{Host, Inner};
 use coffer_engine::{Answer, BoxFuture, Call, Endpoint, Fields, Miss, Permit, RawFields};
 use coffer_types::{Error, Kind, Operation, Result, Secret, Timestamp, secret};
@@ -87,7 +88,10 @@ impl Step<'_> {
     async fn run(&self) -> Result<Answer> {
         let view = self.txn.root_view();
         let target = self.resolve();
-        let authenticated = authenticate(self.live, &view, &self.call.credential, &self.call.remote, self.now).await;
+        // A public route takes no use of a token that happens to come along: unwrapping is one.
+        let counts = !target.as_ref().and_then(Target::endpoint).is_some_and(|e| e.public);
+        let presented = Presented { credential: &self.call.credential, remote: &self.call.remote, counts };
+        let authenticated = authenticate(self.live, &view, &presented, self.now).await;
         let mark = self.txn.mark();
         let (operation, existed) = self.operation(target.as_ref(), &authenticated).await?;
         let decided = self.decide(target.as_ref(), operation, &authenticated).await?;
@@ -101,7 +105,7 @@ impl Step<'_> {
         if let Ok(Some(spent)) = &authenticated
             && spent.last_use
         {
-            settle::end_token(self.live, &view, &spent.token).await?;
+            leases::end_token(self.live, &view, &spent.token, self.now).await?;
         }
         outcome
     }
@@ -271,6 +275,11 @@ impl Host for CallHost {
     fn permits(&self, operation: Operation, path: &str) -> Option<Permit> {
         let question = Question { operation, path, public: false, sudo: false, call: None };
         crate::decide::permit_by(self.compiled.as_deref()?, &question)
+    }
+
+    fn has_sudo(&self, operation: Operation, path: &str) -> bool {
+        let question = Question { operation, path, public: false, sudo: true, call: None };
+        self.compiled.as_deref().is_some_and(|compiled| crate::decide::permit_by(compiled, &question).is_some())
     }
 
     fn commit_now<'a>(&'a self, key: String, value: Option<secret::Bytes>) -> BoxFuture<'a, Result<()>> {

@@ -3,12 +3,16 @@
 
 use crate::barrier::Transaction;
 use crate::core::Core;
-use crate::live::{Live, Unsealed};
+use crate::leases::{LeaseRecord, Subject, register};
+use crate::live::Unsealed;
 use crate::router::Mounted;
+use crate::tokens::issue::{NewToken, auth, bounded_ttl, issue, normal_policies};
 use crate::tokens::{Authenticated, TokenRecord};
-use coffer_engine::view::View;
-use coffer_engine::{Answer, Call};
-use coffer_types::{Result, Timestamp};
+use crate::wrapping;
+use coffer_crypto::random::base62;
+use coffer_engine::reply::{LeaseAsk, Leased};
+use coffer_engine::{Answer, Call, Login, TokenKind};
+use coffer_types::{Error, Result, Span, Timestamp};
 use std::sync::Arc;
 
 /// The step between handle and commit.
@@ -23,13 +27,85 @@ pub struct Settling<'a> {
 }
 
 impl Settling<'_> {
-    pub async fn settle(&self, answer: Answer) -> Result<Answer> {
-        Ok(answer)
+    pub async fn settle(&self, mut answer: Answer) -> Result<Answer> {
+        if let Some(ask) = answer.lease.take() {
+            answer.leased = Some(self.lease(ask)?);
+        }
+        if let Some(login) = answer.login.take() {
+            let warnings = self.login(*login, &mut answer).await?;
+            answer.warnings.extend(warnings);
+        }
+        match self.call.wrap {
+            Some(ask) if answer.wrap.is_none() && self.may_wrap(&answer) => wrapping::wrap(self, answer, ask).await,
+            _ => Ok(answer),
+        }
     }
-}
 
-/// Ends a token and everything that hangs on it: children, leases, cubbyhole.
-pub async fn end_token(_live: &Live, view: &View, token: &TokenRecord) -> Result<()> {
-    view.delete(&format!("{}{}", crate::tokens::record::RECORDS, token.key));
-    Ok(())
+    /// Failures and misses come back as they are, so do replies in an engine's own form; what handles wrapping tokens
+    /// is not wrapped again.
+    fn may_wrap(&self, answer: &Answer) -> bool {
+        let path = self.call.path.as_str();
+        let handles = path.starts_with("sys/wrapping/") && path != "sys/wrapping/wrap";
+        let says = answer.data.is_some() || answer.auth.is_some();
+        says && !handles && answer.raw.is_none() && answer.status.is_none_or(|s| s < 300)
+    }
+
+    fn lease(&self, ask: LeaseAsk) -> Result<Leased> {
+        let token = match self.authenticated {
+            Ok(Some(a)) if a.token.kind == TokenKind::Service => a.token.key.clone(),
+            Ok(Some(_)) => String::new(),
+            _ => return Err(Error::internal("a lease for nobody")),
+        };
+        let mount = &self.mounted.mount;
+        let max = if ask.terms.max_ttl.is_zero() { mount.max_lease_ttl } else { ask.terms.max_ttl.min(mount.max_lease_ttl) };
+        let (ttl, _) = bounded_ttl(ask.terms.ttl, mount.default_lease_ttl, max, Span::ZERO);
+        let lease = LeaseRecord {
+            id: format!("{}/{}", self.call.path.as_str().trim_end_matches('/'), &*base62(&*self.core.random, 24)),
+            subject: Subject::Engine { mount: mount.uuid.to_string(), kind: ask.kind.to_owned(), record: ask.internal },
+            issued: self.now,
+            expires: self.now.plus(ttl.duration()),
+            last_renewed: Timestamp::NEVER,
+            ttl,
+            last_end: self.now.plus(max.duration()),
+            renewable: ask.terms.renewable,
+            token,
+            failures: 0,
+            due: self.now.plus(ttl.duration()),
+        };
+        register(&self.txn.root_view(), &lease)?;
+        Ok(Leased { id: lease.id, seconds: ttl.secs(), renewable: ask.terms.renewable })
+    }
+
+    async fn login(&self, login: Login, answer: &mut Answer) -> Result<Vec<String>> {
+        let mount = &self.mounted.mount;
+        let policies = normal_policies(&login.policies, !login.no_default_policy);
+        if policies.iter().any(|p| p == crate::tokens::record::ROOT_POLICY) {
+            return Err(Error::bad_request("auth methods cannot create root tokens"));
+        }
+        let max = if login.max_ttl.is_zero() { mount.max_lease_ttl } else { login.max_ttl.min(mount.max_lease_ttl) };
+        let (ttl, warning) = if login.period.is_zero() {
+            bounded_ttl(login.ttl, mount.default_lease_ttl, max, login.explicit_max_ttl)
+        } else {
+            bounded_ttl(login.period, login.period, login.period, login.explicit_max_ttl)
+        };
+        let new = NewToken {
+            kind: login.kind,
+            policies,
+            path: self.call.path.as_str().to_owned(),
+            display_name: format!("{}-{}", mount.path.trim_start_matches("auth/").trim_end_matches('/'), login.display_name),
+            meta: login.metadata.clone(),
+            ttl,
+            explicit_max_ttl: login.explicit_max_ttl,
+            period: login.period,
+            num_uses: login.num_uses,
+            bound_cidrs: login.bound_cidrs.clone(),
+            renewable: login.renewable,
+            mount_accessor: mount.accessor.to_string(),
+            login: Some(login),
+            ..NewToken::default()
+        };
+        let (text, record): (_, TokenRecord) = issue(self.live, &*self.core.random, &self.txn.root_view(), new, self.now).await?;
+        answer.auth = Some(Box::new(auth(text.expose(), &record, ttl.secs())));
+        Ok(warning.into_iter().collect())
+    }
 }

@@ -37,6 +37,8 @@ pub trait Host: Send + Sync {
     fn fill_random(&self, out: &mut [u8]);
     /// May the caller do this elsewhere? For lists that show only what may be seen.
     fn permits(&self, operation: Operation, path: &str) -> Option<Permit>;
+    /// Has the caller `sudo` besides?
+    fn has_sudo(&self, operation: Operation, path: &str) -> bool;
     /// Commits one key by itself, now: the write-ahead of an effect outside.
     fn commit_now<'a>(&'a self, key: String, value: Option<secret::Bytes>) -> BoxFuture<'a, Result<()>>;
     /// A password by a named policy.

@@ -17,16 +17,19 @@ pub struct Authenticated {
     pub last_use: bool,
 }
 
+/// What came with a call.
+pub struct Presented<'a> {
+    pub credential: &'a Credential,
+    pub remote: &'a Remote,
+    /// The call takes a use of a use-limited token.
+    pub counts: bool,
+}
+
 /// Checks a credential. `Ok(None)` is "none was given"; any that does not hold is denied with the same words.
 /// A use-limited token's count goes down in the call's own transaction, so also when the call is refused.
-pub async fn authenticate(
-    live: &Live,
-    view: &View,
-    credential: &Credential,
-    remote: &Remote,
-    now: Timestamp,
-) -> Result<Option<Authenticated>> {
-    let text = match credential {
+pub async fn authenticate(live: &Live, view: &View, presented: &Presented<'_>, now: Timestamp) -> Result<Option<Authenticated>> {
+    let remote = presented.remote;
+    let text = match presented.credential {
         Credential::None => return Ok(None),
         Credential::Token(text) => text.expose().as_str(),
     };
@@ -45,7 +48,7 @@ pub async fn authenticate(
         return Err(Error::denied());
     }
     let mut last_use = false;
-    if token.num_uses > 0 && token.kind == TokenKind::Service {
+    if presented.counts && token.num_uses > 0 && token.kind == TokenKind::Service {
         token.num_uses -= 1;
         last_use = token.num_uses == 0;
         if last_use {

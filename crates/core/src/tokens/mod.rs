@@ -6,7 +6,8 @@
 pub mod authenticate;
 pub mod batch;
 pub mod engine;
+pub mod issue;
 pub mod record;
 
-pub use authenticate::{Authenticated, authenticate};
+pub use authenticate::{Authenticated, Presented, authenticate};
 pub use record::{TokenRecord, TokenStore};
