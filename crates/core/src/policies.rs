@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// Below this stand the policies; a commit that touches it clears the compiled sets.
 pub const PREFIX: &str = "core/policy/";
+/// `core/policy/acl/<name>`: the text as it was written.
+pub const ACL: &str = "core/policy/acl/";
 
 /// A set of policies, compiled.
 pub struct Compiled {
@@ -42,6 +44,11 @@ impl PolicyCache {
         }
         Ok(Arc::new(Compiled { root: names.iter().any(|n| &**n == "root") }))
     }
+}
+
+/// Is there such a policy?
+pub async fn exists(view: &View, name: &str) -> Result<bool> {
+    Ok(name == "root" || view.exists(&format!("{ACL}{name}")).await?)
 }
 
 /// A password by a named password policy.

@@ -1,0 +1,128 @@
+//! Renewing tokens.
+
+use super::TokenEngine;
+use crate::leases::record;
+use crate::tokens::issue::{auth, renewed};
+use crate::tokens::record::TokenRecord;
+use coffer_engine::{Ctx, Declare, Reply, Request, TokenKind};
+use coffer_types::{Error, Result, Secret, Span};
+
+pub(super) fn declare(d: &mut Declare<TokenEngine>) {
+    d.at("renew").about("Renew a token.").write(renew);
+    d.at("renew-self").about("Renew the caller's own token.").write(renew_self);
+    d.at("renew-accessor").about("Renew a token by its accessor.").write(renew_accessor);
+}
+
+/// Renew a token.
+#[derive(Request)]
+struct Renew {
+    /// The token; the caller's own where it is left out.
+    token: Option<Secret<String>>,
+    /// By how much.
+    #[field(default)]
+    increment: Span,
+}
+
+/// Renew the caller's own token.
+#[derive(Request)]
+struct RenewSelf {
+    /// By how much.
+    #[field(default)]
+    increment: Span,
+}
+
+/// Renew a token by its accessor.
+#[derive(Request)]
+struct RenewAccessor {
+    /// The accessor.
+    accessor: Option<String>,
+    /// By how much.
+    #[field(default)]
+    increment: Span,
+}
+
+async fn renew(cx: Ctx<TokenEngine>, ask: Renew) -> Result<Reply> {
+    match ask.token.as_ref().map(|t| t.expose().as_str()).filter(|t| !t.is_empty()) {
+        None => renew_self(cx, RenewSelf { increment: ask.increment }).await,
+        Some(text) => {
+            let token = super::find(&cx, text).await?.ok_or_else(|| Error::bad_request("token not found"))?;
+            run(&cx, token, text, ask.increment).await
+        }
+    }
+}
+
+async fn renew_self(cx: Ctx<TokenEngine>, ask: RenewSelf) -> Result<Reply> {
+    let text = super::own_text(&cx)?.to_owned();
+    let token = super::find(&cx, &text).await?.ok_or_else(Error::denied)?;
+    run(&cx, token, &text, ask.increment).await
+}
+
+async fn renew_accessor(cx: Ctx<TokenEngine>, ask: RenewAccessor) -> Result<Reply> {
+    let accessor = ask.accessor.filter(|a| !a.is_empty()).ok_or_else(|| Error::bad_request("missing accessor"))?;
+    let token = super::find_accessor(&cx, &accessor).await?;
+    run(&cx, token, "", ask.increment).await
+}
+
+async fn run(cx: &Ctx<TokenEngine>, token: TokenRecord, text: &str, increment: Span) -> Result<Reply> {
+    let (record, granted, warnings) = renew_record(cx, token, increment).await?;
+    Ok(Reply::auth(auth(text, &record, granted.secs())).warnings(warnings))
+}
+
+/// Renews a token in this transaction; its auth method is asked first whether its login still stands.
+pub(crate) async fn renew_record<E>(
+    cx: &Ctx<E>,
+    mut token: TokenRecord,
+    increment: Span,
+) -> Result<(TokenRecord, Span, Vec<String>)>
+where
+    E: HasCore,
+{
+    if token.kind == TokenKind::Batch {
+        return Err(Error::bad_request("batch tokens cannot be renewed"));
+    }
+    let core = cx.engine.core()?;
+    let live = core.unsealed()?;
+    let Some(mut lease) = record::get(&cx.view, &record::token_lease_id(&token)).await? else {
+        return Err(Error::bad_request("invalid lease ID"));
+    };
+    if !token.renewable {
+        return Err(Error::bad_request("lease is not renewable"));
+    }
+    let router = live.router.load_full();
+    let mounted = router.by_accessor(&token.mount_accessor).or_else(|| router.at("auth/token/"));
+    let (default, max) = mounted.map_or((core.config.default_lease_ttl, core.config.max_lease_ttl), |m| {
+        (m.mount.default_lease_ttl, m.mount.max_lease_ttl)
+    });
+    let max = match &token.login {
+        Some(login) if !login.max_ttl.is_zero() => login.max_ttl.min(max),
+        _ => max,
+    };
+    let (granted, warnings) = renewed(&token, increment, default, max, cx.now());
+    if granted.is_zero() {
+        return Err(Error::bad_request("past the max TTL, cannot renew"));
+    }
+    token.expires = cx.now().plus(granted.duration());
+    token.last_renewed = cx.now();
+    live.tokens.update(&cx.view, &token)?;
+    lease.expires = token.expires;
+    lease.last_renewed = token.last_renewed;
+    record::move_to(&cx.view, &mut lease, token.expires)?;
+    Ok((token, granted, warnings))
+}
+
+/// An engine of the server itself.
+pub(crate) trait HasCore {
+    fn core(&self) -> Result<std::sync::Arc<crate::core::Core>>;
+}
+
+impl HasCore for TokenEngine {
+    fn core(&self) -> Result<std::sync::Arc<crate::core::Core>> {
+        Self::core(self)
+    }
+}
+
+impl HasCore for crate::sys::Sys {
+    fn core(&self) -> Result<std::sync::Arc<crate::core::Core>> {
+        Self::core(self)
+    }
+}
