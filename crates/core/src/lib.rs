@@ -14,6 +14,7 @@ pub mod mounts;
 pub mod outside;
 pub mod pipeline;
 pub mod policies;
+pub mod policy;
 pub mod registry;
 pub mod router;
 pub mod seal;
