@@ -1,5 +1,6 @@
 //! The server's one object: what it was started with, its seal, and, while it is open, what is live.
 
+use crate::barrier::Cache;
 use crate::live::{Live, Unsealed};
 use crate::registry::Registry;
 use crate::seal::Seal;
@@ -64,6 +65,7 @@ pub struct Core {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub seal: Seal,
+    pub(crate) cache: Arc<Cache>,
     live: ArcSwapOption<Live>,
 }
 
@@ -78,7 +80,8 @@ impl Core {
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>> {
         let seal = Seal::open(seal, &*store).await?;
-        Ok(Arc::new(Self { config, registry, store, clock, random, seal, live: ArcSwapOption::empty() }))
+        let cache = Arc::new(Cache::new(config.cache_bytes));
+        Ok(Arc::new(Self { cache, config, registry, store, clock, random, seal, live: ArcSwapOption::empty() }))
     }
 
     /// Proof that the barrier is open.

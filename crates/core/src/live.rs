@@ -11,10 +11,12 @@ use crate::tokens::TokenStore;
 use crate::tokens::batch::BatchSealer;
 use crate::wrapping::WrappingSigner;
 use arc_swap::ArcSwap;
+use coffer_crypto::memory::LockedKey;
 use coffer_crypto::random::Random;
 use coffer_engine::declare::Declared;
 use coffer_engine::view::{Record, View};
 use coffer_types::{Error, Result};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Weak};
 use zeroize::Zeroizing;
@@ -27,6 +29,8 @@ pub struct Live {
     pub tokens: TokenStore,
     pub batch: BatchSealer,
     pub wrapping: WrappingSigner,
+    /// Seals the keyring; needed when that grows.
+    root_key: RwLock<LockedKey>,
     /// Serialises what is rebuilt after commits, so that an older state never replaces a newer one.
     rebuild: tokio::sync::Mutex<()>,
     core: Weak<Core>,
@@ -73,7 +77,7 @@ impl ServerKeys {
 
 impl Live {
     /// Opens the server on an open barrier: reads its keys and mounts.
-    pub async fn open(core: &Arc<Core>, barrier: Arc<Barrier>) -> Result<Arc<Self>> {
+    pub async fn open(core: &Arc<Core>, barrier: Arc<Barrier>, root_key: &[u8; 32]) -> Result<Arc<Self>> {
         let view = barrier.begin().root_view();
         let keys: ServerKeys = view.get(SERVER_KEYS).await?.ok_or_else(|| Error::internal("the server's keys are missing"))?;
         let live = Arc::new(Self {
@@ -83,6 +87,7 @@ impl Live {
             tokens: TokenStore::new(&keys.token_salt),
             batch: BatchSealer::new(&keys.batch_tokens),
             wrapping: WrappingSigner::new(&keys.wrapping_jwt)?,
+            root_key: RwLock::new(LockedKey::new(root_key)),
             rebuild: tokio::sync::Mutex::new(()),
             core: Arc::downgrade(core),
         });
@@ -117,6 +122,15 @@ impl Live {
         }
         self.router.store(Arc::new(Router::new(mounted)));
         Ok(())
+    }
+
+    /// The key that seals the keyring.
+    pub(crate) fn root_key(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(*self.root_key.read().expose())
+    }
+
+    pub(crate) fn set_root_key(&self, key: &[u8; 32]) {
+        *self.root_key.write() = LockedKey::new(key);
     }
 
     /// A view of everything, for the server's own housekeeping.

@@ -1,5 +1,7 @@
 //! Response wrapping: the answer stays here, the client gets a token that opens it once.
 
+pub mod routes;
+
 use crate::core::Core;
 use crate::live::Live;
 use crate::settle::Settling;
@@ -32,7 +34,7 @@ pub struct Wrapped {
     warnings: Vec<String>,
     auth: Option<WrappedAuth>,
     lease: Option<(String, i64, bool)>,
-    /// For `sys/wrapping/wrap`: the data is the reply's whole data.
+    /// The token is given out in JWT form.
     jwt: bool,
 }
 
@@ -111,8 +113,9 @@ impl Wrapped {
         }
     }
 
-    pub fn ask(&self) -> WrapAsk {
-        WrapAsk { ttl: self.ttl, jwt: self.jwt }
+    /// The accessor of the token inside, if it is one.
+    pub fn accessor(&self) -> String {
+        self.auth.as_ref().map_or_else(String::new, |a| a.accessor.clone())
     }
 }
 

@@ -66,6 +66,11 @@ impl View {
         Self { txn, prefix }
     }
 
+    /// The transaction under a view of everything, which only the server's own engines have.
+    pub fn transaction(&self) -> Option<Arc<dyn Txn>> {
+        self.prefix.is_empty().then(|| self.txn.clone())
+    }
+
     /// A smaller view.
     #[must_use]
     pub fn below(&self, prefix: &str) -> Self {

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const STRIPES: usize = 1024;
 
-pub(super) struct Cache {
+/// See the module.
+pub struct Cache {
     entries: Quick<Box<str>, (Revision, Plain), Weight>,
     stripes: Box<[Stripe]>,
     hasher: RandomState,
@@ -39,13 +40,19 @@ impl Weighter<Box<str>, (Revision, Plain)> for Weight {
 }
 
 impl Cache {
-    pub(super) fn new(bytes: u64) -> Self {
+    /// At most about `bytes` bytes of keys and values.
+    pub fn new(bytes: u64) -> Self {
         let entries = usize::try_from(bytes / 512).unwrap_or(0);
         Self {
             entries: Quick::with_weighter(entries, bytes, Weight),
             stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// Wipes everything.
+    pub(super) fn clear(&self) {
+        self.entries.clear();
     }
 
     fn stripe(&self, key: &str) -> &Stripe {

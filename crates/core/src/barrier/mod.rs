@@ -11,7 +11,7 @@ mod txn;
 pub use keyring::{KeyTerm, Keyring};
 pub use txn::{Committed, Mark, Transaction};
 
-use cache::Cache;
+pub use cache::Cache;
 use coffer_crypto::random::Random;
 use coffer_engine::view::Plain;
 use coffer_storage::{Batch, CommitError, Expect, Key, Revision, Snapshot, Store, StoreError, Write};
@@ -36,12 +36,21 @@ pub struct Barrier {
     store: Arc<dyn Store>,
     keyring: RwLock<Keyring>,
     random: Arc<dyn Random>,
-    cache: Cache,
+    /// One for all barriers over this store: a call that outlives a seal still commits through its old barrier,
+    /// and the next one must hear of it.
+    cache: Arc<Cache>,
+}
+
+/// Sealed: nothing stays opened.
+impl Drop for Barrier {
+    fn drop(&mut self) {
+        self.cache.clear();
+    }
 }
 
 impl Barrier {
-    pub fn new(store: Arc<dyn Store>, keyring: Keyring, random: Arc<dyn Random>, cache_bytes: u64) -> Self {
-        Self { store, keyring: RwLock::new(keyring), random, cache: Cache::new(cache_bytes) }
+    pub fn new(store: Arc<dyn Store>, keyring: Keyring, random: Arc<dyn Random>, cache: Arc<Cache>) -> Self {
+        Self { store, keyring: RwLock::new(keyring), random, cache }
     }
 
     /// A transaction on the state as it is now.

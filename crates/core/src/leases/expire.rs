@@ -5,6 +5,7 @@ use super::revoke::{housekeeping, revoke};
 use crate::barrier::Committed;
 use crate::core::Core;
 use crate::live::Unsealed;
+use coffer_engine::view::Txn;
 use coffer_types::{Result, Timestamp};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -72,7 +73,8 @@ async fn roll_back(core: &Arc<Core>, live: &Unsealed, mounted: &crate::router::M
         let txn = live.barrier.begin();
         let view = txn.root_view();
         let Some(record) = view.get_bytes(key).await? else { return Ok(()) };
-        let inner = housekeeping(core, live, &txn, mounted, now);
+        let root: Arc<dyn Txn> = txn.clone();
+        let inner = housekeeping(core, live, &root, mounted, now);
         if let Some(rolled_back) = mounted.engine.roll_back(kind, &record, txn.view(&mounted.prefix), inner) {
             rolled_back.await?;
             view.delete(key);

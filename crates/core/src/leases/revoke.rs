@@ -9,7 +9,7 @@ use crate::pipeline::CallHost;
 use crate::router::Mounted;
 use crate::tokens::record::{ACCESSORS, CHILDREN, TokenRecord};
 use coffer_engine::context::Inner;
-use coffer_engine::view::View;
+use coffer_engine::view::{Txn, View};
 use coffer_types::{Error, Result, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,7 +126,8 @@ async fn revoke_at_engine(
     let router = live.router.load_full();
     // A mount that is gone has revoked its leases before it went.
     let Some(mounted) = router.by_uuid(mount) else { return Ok(()) };
-    let inner = housekeeping(core, live, txn, mounted, now);
+    let root: Arc<dyn Txn> = txn.clone();
+    let inner = housekeeping(core, live, &root, mounted, now);
     match mounted.engine.revoke_lease(kind, record, txn.view(&mounted.prefix), inner) {
         Some(revoked) => revoked.await,
         None => Err(Error::internal(format!("no engine at {} revokes leases of kind {kind}", mounted.mount.path))),
@@ -137,13 +138,13 @@ async fn revoke_at_engine(
 pub(crate) fn housekeeping(
     core: &Arc<Core>,
     live: &Unsealed,
-    txn: &Arc<Transaction>,
+    txn: &Arc<dyn Txn>,
     mounted: &Mounted,
     now: Timestamp,
 ) -> Arc<Inner> {
     Arc::new(Inner {
         mount: mounted.mount.clone(),
-        intents: txn.view(&mounted.intents),
+        intents: View::new(txn.clone(), mounted.intents.clone()),
         principal: None,
         permit: None,
         call: None,

@@ -82,7 +82,7 @@ impl Core {
         let root_key: Zeroizing<[u8; 32]> = random::bytes(&*self.random);
         let keyring = Keyring::first(&*self.random, self.clock.now());
         let sealed_keyring = keyring.seal(&root_key, &*self.random)?;
-        let barrier = Arc::new(Barrier::new(self.store.clone(), keyring, self.random.clone(), 0));
+        let barrier = Arc::new(Barrier::new(self.store.clone(), keyring, self.random.clone(), self.cache.clone()));
 
         // First what the barrier holds, last the keys without which it is nothing: a crash in between leaves a
         // store that is not initialised, and the next try overwrites it.
@@ -188,7 +188,7 @@ impl Core {
 }
 
 impl Seal {
-    fn set_config(&self, config: SealConfig) {
+    pub(super) fn set_config(&self, config: SealConfig) {
         self.config.store(Some(Arc::new(config)));
     }
 }

@@ -3,7 +3,11 @@
 //! The root key seals the barrier's keyring. It is itself sealed under the *unseal key*: for a Shamir seal a key that
 //! only a threshold of shares gives back, for a static seal a key from a file. Both are wiped after use.
 
+mod ceremony;
 mod init;
+mod rekey;
+mod root_token;
+pub(crate) mod routes;
 mod unseal;
 
 pub use init::{InitAsk, Initialized};
@@ -56,6 +60,8 @@ pub struct Seal {
     /// The stored configuration; `None` before initialisation.
     config: arc_swap::ArcSwapOption<SealConfig>,
     progress: parking_lot::Mutex<unseal::Progress>,
+    rekey: parking_lot::Mutex<Option<rekey::Rekey>>,
+    root_token: parking_lot::Mutex<Option<root_token::RootToken>>,
 }
 
 /// Guards init, unseal, seal, rekey: one at a time.
@@ -93,6 +99,8 @@ impl Seal {
             state: tokio::sync::Mutex::default(),
             config: arc_swap::ArcSwapOption::new(config),
             progress: parking_lot::Mutex::default(),
+            rekey: parking_lot::Mutex::default(),
+            root_token: parking_lot::Mutex::default(),
         })
     }
 

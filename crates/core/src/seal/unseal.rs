@@ -1,10 +1,11 @@
 //! From sealed to open and back.
 
-use super::{SealKind, open_root};
-use crate::barrier::{Barrier, KEYRING_KEY, Keyring, store_error};
+use super::{SealKind, open_root, seal_root};
+use crate::barrier::{Barrier, KEYRING_KEY, Keyring, ROOT_KEY, commit_error, key, store_error};
 use crate::core::Core;
 use crate::live::Live;
 use coffer_crypto::{random, shamir};
+use coffer_storage::Batch;
 use coffer_types::{Error, Result};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -112,10 +113,36 @@ impl Core {
         let entry = self.store.snapshot().get(KEYRING_KEY.as_bytes()).await.map_err(store_error)?;
         let entry = entry.ok_or_else(|| Error::internal("the keyring is missing"))?;
         let keyring = Keyring::open(&entry.value, &root_key)?;
-        let barrier = Arc::new(Barrier::new(self.store.clone(), keyring, self.random.clone(), self.config.cache_bytes));
-        let live = Live::open(self, barrier).await?;
+        let barrier = Arc::new(Barrier::new(self.store.clone(), keyring, self.random.clone(), self.cache.clone()));
+        let live = Live::open(self, barrier, &root_key).await?;
         self.set_live(live);
         tracing::info!(target: "core", "vault is unsealed");
+        Ok(())
+    }
+
+    /// Adds a key to the keyring.
+    pub async fn rotate_keyring(&self) -> Result<()> {
+        let _one_at_a_time = self.seal.state.lock().await;
+        let live = self.unsealed()?;
+        let term = live.barrier.rotate(&live.root_key(), &*self.clock).await?;
+        tracing::info!(target: "core", term = term.term, "rotated the barrier's key");
+        Ok(())
+    }
+
+    /// Replaces the root key, where the seal can seal the new one by itself, without closing the barrier.
+    pub async fn rotate_root_key(self: &Arc<Self>) -> Result<()> {
+        let SealKind::Static { key: unseal_key, .. } = self.seal.kind() else {
+            return Err(Error::bad_request("a Shamir seal's root key is replaced by a rekey: use sys/rotate/root/init"));
+        };
+        let unseal_key = Zeroizing::new(*unseal_key.expose());
+        let _one_at_a_time = self.seal.state.lock().await;
+        let live = self.unsealed()?;
+        let root_key: Zeroizing<[u8; 32]> = random::bytes(&*self.random);
+        let batch = Batch::default()
+            .put(key(KEYRING_KEY)?, live.barrier.sealed_keyring(&root_key)?)
+            .put(key(ROOT_KEY)?, seal_root(&unseal_key, &root_key, &*self.random));
+        self.store.commit(batch).await.map_err(commit_error)?;
+        live.set_root_key(&root_key);
         Ok(())
     }
 

@@ -29,5 +29,8 @@ impl Engine for Sys {
 
     fn declare(d: &mut Declare<Self>) {
         d.about("The server's own operations: mounts, policies, leases, audit, seal.");
+        crate::leases::routes::declare(d);
+        crate::wrapping::routes::declare(d);
+        crate::seal::routes::declare(d);
     }
 }

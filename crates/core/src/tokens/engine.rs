@@ -6,6 +6,9 @@ mod renew;
 mod revoke;
 mod roles;
 
+pub(crate) use renew::renew_record;
+pub(crate) use roles::Page;
+
 use crate::core::Core;
 use crate::live::Unsealed;
 use crate::tokens::record::TokenRecord;
