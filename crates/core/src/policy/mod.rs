@@ -24,6 +24,8 @@ mod template;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod recorded;
 
 pub use builtin::DEFAULT_POLICY;
 pub use capability::{Capabilities, Capability};
