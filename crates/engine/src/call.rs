@@ -61,8 +61,46 @@ impl RawFields<'_> {
         }
     }
 
-    fn query(&self, name: &str) -> Option<Json> {
-        self.fields.query.get(name).map(|v| Json::string(&**v))
+    fn query(&mut self, name: &str) -> Option<Json> {
+        self.fields.query.remove(name).map(Json::string)
+    }
+
+    /// What is left once a request was read: the fields that it does not know, and those that a path variable
+    /// of the same name overrode. Both by name, sorted; clients are warned of both.
+    pub fn left_over(&self) -> LeftOver {
+        let mut left = LeftOver::default();
+        for name in self.fields.body.names().chain(self.fields.query.keys().map(|name| &**name)) {
+            let list = if self.captures.iter().any(|(n, _)| *n == name) { &mut left.overridden } else { &mut left.unknown };
+            list.push(name.to_owned());
+        }
+        for list in [&mut left.unknown, &mut left.overridden] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        left
+    }
+}
+
+/// See [`RawFields::left_over`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOver {
+    pub unknown: Vec<String>,
+    pub overridden: Vec<String>,
+}
+
+impl LeftOver {
+    /// In the words of Vault's API, which clients print.
+    pub fn into_warnings(self) -> impl Iterator<Item = String> {
+        let warning = |text: &str, names: Vec<String>| (!names.is_empty()).then(|| format!("{text}: [{}]", names.join(" ")));
+        [
+            warning("Endpoint ignored these unrecognized parameters", self.unknown),
+            warning(
+                "Endpoint replaced the value of these parameters with the values captured from the endpoint's path",
+                self.overridden,
+            ),
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 

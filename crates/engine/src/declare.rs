@@ -1,12 +1,12 @@
 //! Declaring an engine.
 
 use crate::BoxFuture;
-use crate::call::RawFields;
+use crate::call::{LeftOver, RawFields};
 use crate::context::{Ctx, Inner, Mount};
 use crate::field::{Request, Response};
 use crate::lease::{Intent, LeaseKind, Terms};
 use crate::reply::{Answer, Login, Reply};
-use crate::route::{Compiled, Endpoint, Erased, Factory, OperationInfo, Prepared};
+use crate::route::{Compiled, Endpoint, Erased, Factory, OperationInfo, Prepared, Start};
 use crate::view::{View, decode};
 use coffer_types::{Error, Operation, Result};
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ type RenewLogin<E> = Box<dyn Fn(Login, Ctx<E>) -> BoxFuture<'static, Result<Logi
 
 struct Bound<E> {
     resources: Vec<(Operation, String)>,
+    left: LeftOver,
     run: Box<dyn FnOnce(Ctx<E>) -> BoxFuture<'static, Result<Answer>> + Send>,
 }
 
@@ -270,6 +271,7 @@ impl<'d, E: Engine> Route<'d, E> {
             let handler = handler.clone();
             Ok(Bound {
                 resources,
+                left: raw.left_over(),
                 run: Box::new(move |cx| {
                     let reply = handler(cx, request);
                     Box::pin(async move { reply.await.map(Reply::into_answer) })
@@ -373,9 +375,22 @@ impl<E: Engine> Erased for OnMount<E> {
     fn prepare(&self, index: usize, operation: Operation, raw: RawFields<'_>) -> Result<Prepared> {
         let endpoint = &self.declare.routes.endpoints()[index];
         let info = endpoint.operation(operation).ok_or_else(Error::unsupported)?;
-        let bound = self.declare.handlers[info.handler](raw)?;
+        let mut bound = self.declare.handlers[info.handler](raw)?;
+        // A field of another operation on the same path is known, only of no use here.
+        bound.left.unknown.retain(|name| !endpoint.knows(name));
         let engine = self.engine.clone();
-        Ok(Prepared { resources: bound.resources, run: Box::new(move |view, inner| (bound.run)(Ctx::new(engine, view, inner))) })
+        let run: Start = Box::new(move |view, inner| {
+            let answer = (bound.run)(Ctx::new(engine, view, inner));
+            Box::pin(async move {
+                let mut answer = answer.await?;
+                // A reply that says nothing stays one: 204 has no place for warnings.
+                if answer.data.is_some() {
+                    answer.warnings.extend(bound.left.into_warnings());
+                }
+                Ok(answer)
+            })
+        });
+        Ok(Prepared { resources: bound.resources, run })
     }
 
     fn exists(

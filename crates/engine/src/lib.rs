@@ -33,7 +33,10 @@ pub mod reply;
 pub mod route;
 pub mod view;
 
-pub use call::{Call, Credential, Fields, ListenerTraits, Permit, Principal, RawFields, Remote, RequestId, WrapAsk};
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use call::{Call, Credential, Fields, LeftOver, ListenerTraits, Permit, Principal, RawFields, Remote, RequestId, WrapAsk};
 pub use coffer_macros::{Request, Response};
 pub use context::{Ctx, Host, Mount, MountClass};
 pub use declare::{Declare, Engine};

@@ -63,7 +63,8 @@ pub struct Answer {
     pub raw: Option<RawAnswer>,
     /// Rendered as `wrap_info` when the pipeline wrapped this reply.
     pub wrap: Option<WrapInfo>,
-    /// The id of the lease that the pipeline registered, with its seconds and whether it renews.
+    /// The lease that the pipeline registered, with its seconds and whether it renews; with an empty id, advice
+    /// of the engine's own on how long the data may be kept.
     pub leased: Option<Leased>,
     /// Old clients read the data also at the top of the document (`sys/mounts`, `sys/auth`).
     pub mirrored: bool,
@@ -154,6 +155,13 @@ impl<T: Response> Reply<T> {
 
     pub fn raw(content_type: &'static str, body: Vec<u8>) -> Self {
         Self::of(Answer { raw: Some(RawAnswer { content_type, body }), ..Answer::default() })
+    }
+
+    /// Says how long the data may be kept, without a lease behind it (KV v1's `ttl`).
+    #[must_use]
+    pub fn advises(mut self, ttl: Span) -> Self {
+        self.0.leased = Some(Leased { id: String::new(), seconds: ttl.secs(), renewable: false });
+        self
     }
 
     #[must_use]

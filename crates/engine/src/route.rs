@@ -54,6 +54,9 @@ pub struct Found<'t, 'p> {
     pub captures: Vec<(&'static str, &'p str)>,
 }
 
+/// A route that matches, with its captures, and whether it has the operation.
+type Candidate<'p> = (usize, Vec<(&'static str, &'p str)>, bool);
+
 /// All routes of an engine.
 #[derive(Default)]
 pub struct Compiled {
@@ -151,7 +154,7 @@ impl Compiled {
         operation: Operation,
         empty_tail: bool,
         captures: &mut Vec<(&'static str, &'p str)>,
-        best: &mut Option<(usize, Vec<(&'static str, &'p str)>, bool)>,
+        best: &mut Option<Candidate<'p>>,
     ) -> bool {
         if done {
             if let Some(index) = node.here
@@ -196,7 +199,7 @@ impl Compiled {
         index: usize,
         operation: Operation,
         captures: &[(&'static str, &'p str)],
-        best: &mut Option<(usize, Vec<(&'static str, &'p str)>, bool)>,
+        best: &mut Option<Candidate<'p>>,
     ) -> bool {
         let has = operation == Operation::Help || self.endpoints[index].has(operation);
         if has || best.is_none() {
@@ -217,17 +220,25 @@ impl Endpoint {
         self.operation(operation).is_some()
     }
 
+    /// Whether any operation on this path has a field of this name.
+    pub fn knows(&self, field: &str) -> bool {
+        self.operations.values().flat_map(|info| &info.fields).any(|f| f.name == field)
+    }
+
     pub fn operation(&self, operation: Operation) -> Option<&OperationInfo> {
         let wanted = if operation == Operation::Create { Operation::Update } else { operation };
         self.operations.get(&wanted)
     }
 }
 
+/// A bound handler, waiting for its transaction.
+pub type Start = Box<dyn FnOnce(View, Arc<Inner>) -> BoxFuture<'static, Result<Answer>> + Send>;
+
 /// A call made ready: its request is read, its handler is bound, its resources are known.
 pub struct Prepared {
     /// For verbs: the operation and the path below the mount that policies decide on. Empty: the call's own.
     pub resources: Vec<(Operation, String)>,
-    pub run: Box<dyn FnOnce(View, Arc<Inner>) -> BoxFuture<'static, Result<Answer>> + Send>,
+    pub run: Start,
 }
 
 /// An engine on a mount, without its type.
