@@ -86,6 +86,7 @@ const CALLS: &[Calls] = &[
         rooms: &["crates/"],
         only_in: &[
             "crates/engine/src/call.rs",
+            "crates/engine/src/testing.rs",
             "crates/core/src/policy/decide",
             "crates/core/src/policies/decide",
             "crates/core/src/decide",

@@ -120,7 +120,7 @@ fn the_shorter_time_deletes() {
 #[test]
 fn cas_is_held() {
     let b = v2();
-    let mismatch = (Kind::BadRequest, "check-and-set parameter did not match the current version".to_owned());
+    let mismatch = (Kind::Precondition, "check-and-set parameter did not match the current version".to_owned());
     let cas = |cas: &str| post(&b, "data/a", &format!(r#"{{"options":{{"cas":{cas}}},"data":{{"a":1}}}}"#));
     assert_eq!(refusal(cas("1")), mismatch);
     assert!(cas("0").is_ok());
@@ -490,7 +490,7 @@ fn changes_during_an_upgrade_stay() {
     b.call(Operation::Delete, "data/c", "").unwrap();
     b.call(Operation::Delete, "metadata/d", "").unwrap();
     post(&b, "metadata/e", r#"{"max_versions":3}"#).unwrap();
-    assert_eq!(refusal(post(&b, "data/e", r#"{"options":{"cas":0},"data":{}}"#)).0, Kind::BadRequest);
+    assert_eq!(refusal(post(&b, "data/e", r#"{"options":{"cas":0},"data":{}}"#)).0, Kind::Precondition);
     let check = || {
         let a = get(&b, "data/a").unwrap();
         assert_eq!((number(&a, "metadata/version"), at(&a, "data/is").as_str()), (2, Some("new")));

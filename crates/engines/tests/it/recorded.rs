@@ -115,7 +115,7 @@ fn differences(record: &Json, answer: Result<Answer, Failed>) -> Vec<String> {
     let got = match &answer {
         Ok(answer) => i64::from(answer.status.unwrap_or(if answer.data.is_some() { 200 } else { 204 })),
         Err(failed) => match failed.kind {
-            Kind::BadRequest => 400,
+            Kind::BadRequest | Kind::Precondition => 400,
             Kind::NotFound => 404,
             Kind::Unsupported => 405,
             other => panic!("{other:?}: {}", failed.public),
@@ -134,7 +134,7 @@ fn differences(record: &Json, answer: Result<Answer, Failed>) -> Vec<String> {
                 compare(want, &data, "/data", &volatile, &mut faults);
             }
             let warned = response.get("warnings").is_some_and(|w| !w.is_null());
-            if warned != !answer.warnings.is_empty() {
+            if warned == answer.warnings.is_empty() {
                 faults.push(format!("warnings: {:?}", answer.warnings));
             }
             let lease = answer.leased.map_or(0, |l| l.seconds);

@@ -5,7 +5,7 @@ use crate::kv::{v1_json, v1_key};
 use crate::records::{Fault, Record, Records, Selector, Shape, State, Version, payload_bytes, to_map};
 use coffer_engine::Ctx;
 use coffer_types::json::{Limits, parse};
-use coffer_types::{Error, Json, Object, Result, Timestamp};
+use coffer_types::{Error, Json, Kind, Object, Result, Timestamp};
 
 /// A secret that is there.
 pub(super) struct Secret {
@@ -108,7 +108,7 @@ pub(super) fn time_or_empty(time: Timestamp) -> String {
 /// KV's words for the kernel's refusals.
 pub(super) fn refused(fault: Fault) -> Error {
     match fault {
-        Fault::Conflict => Error::bad_request("check-and-set parameter did not match the current version"),
+        Fault::Conflict => Error::new(Kind::Precondition, "check-and-set parameter did not match the current version"),
         Fault::DeletionScheduled => Error::bad_request("the deletion of this secret is scheduled: restore it first"),
         Fault::NoVersion | Fault::NotScheduled => Error::not_found(),
         Fault::NativeIdTaken => Error::bad_request("another version has this id"),
