@@ -1,12 +1,13 @@
 //! The one thread that writes.
 
-use super::{Open, Shared, View, place::Place, queue::Request, stored};
+use super::{Open, Shared, View, journal, place::Place, queue::Request, stored};
 use crate::{Batch, CommitError, Expect, Key, Revision, StoreError};
 use bytes::Bytes;
 use fjall::{LsmError, PersistMode};
 use std::{
     collections::BTreeMap,
     io,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
@@ -18,14 +19,22 @@ use tokio::sync::watch;
 const MEMTABLES: usize = 3;
 const FIRST_LEVEL_TABLES: usize = 16;
 
+/// How much is written before the tables are asked again how far they go.
+const NOTE_EVERY: usize = 1 << 20;
+
 pub(super) struct Committer {
     shared: Arc<Shared>,
     open: Open,
     place: Place,
+    database: PathBuf,
     reserve_bytes: u64,
     done: watch::Sender<bool>,
     /// Values on their way, to save an allocation each.
     scratch: Vec<u8>,
+    /// What was written since the tables were last asked how far they go.
+    unasked_bytes: usize,
+    /// What is noted to be in tables.
+    noted: u64,
 }
 
 /// The state that the next member of a group sees: the latest snapshot and the members before it.
@@ -43,8 +52,15 @@ struct Admitted {
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, open: Open, place: Place, reserve_bytes: u64, done: watch::Sender<bool>) -> Self {
-        Self { shared, open, place, reserve_bytes, done, scratch: Vec::new() }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        open: Open,
+        place: Place,
+        database: PathBuf,
+        reserve_bytes: u64,
+        done: watch::Sender<bool>,
+    ) -> Self {
+        Self { shared, open, place, database, reserve_bytes, done, scratch: Vec::new(), unasked_bytes: 0, noted: 0 }
     }
 
     /// Commits until the queue is closed and empty, then leaves the medium.
@@ -52,7 +68,11 @@ impl Committer {
         let fuse = Fuse(Arc::clone(&self.shared));
         while let Some(group) = self.shared.queue.take_group() {
             self.commit(group);
+            if self.unasked_bytes > NOTE_EVERY {
+                self.note_persisted();
+            }
         }
+        self.note_persisted();
         drop(fuse);
         self.shared.publisher.close();
         let Self { shared, open, place, done, .. } = self;
@@ -118,7 +138,9 @@ impl Committer {
         }
         let entries = &self.open.entries;
         let mut batch = self.open.database.batch().durability(Some(PersistMode::SyncData));
+        let mut bytes = 0;
         for (key, (revision, value)) in &group.writes {
+            bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
             match value {
                 Some(value) => {
                     self.scratch.clear();
@@ -131,8 +153,19 @@ impl Committer {
         }
         batch.insert(entries, stored::REVISION, group.last.0.to_le_bytes());
         batch.commit()?;
+        self.unasked_bytes += bytes;
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Saves the next opening from reading what is in tables by now.
+    fn note_persisted(&mut self) {
+        self.unasked_bytes = 0;
+        let Some(persisted) = self.open.persisted().filter(|seqno| *seqno > self.noted) else { return };
+        match journal::note_persisted(&self.database, persisted) {
+            Ok(()) => self.noted = persisted,
+            Err(error) => tracing::debug!(%error, "the next opening will take longer"),
+        }
     }
 
     fn wait_for_merging(&self) -> fjall::Result<()> {

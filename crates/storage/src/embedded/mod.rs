@@ -22,7 +22,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable,
+    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable,
     compaction::Leveled,
     config::{BlockSizePolicy, PartitioningPolicy},
 };
@@ -150,11 +150,15 @@ impl Embedded {
     pub fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let place = Place::lock(path)?;
         let directory = place.database(|new| Open::at(new, options).map(drop))?;
-        if let Some(torn) = journal::mend(&directory)? {
-            let (path, kept) = (torn.path.display(), torn.kept);
-            tracing::warn!(%path, kept, "cut an unfinished commit off the end of the journal");
+        let mended = journal::mend(&directory)?;
+        if let Some((path, kept)) = mended.torn {
+            tracing::warn!(path = %path.display(), kept, "cut an unfinished commit off the end of the journal");
         }
         let open = Open::at(&directory, options)?;
+        if mended.left_out > open.persisted() {
+            let what = "its tables lack what they are noted to have; restore a backup".to_owned();
+            return Err(OpenError::Damaged { path: directory, what });
+        }
         let revision = open.revision().map_err(OpenError::database(&directory))?;
         let medium = Arc::new(Medium { open: RwLock::new(Some(open.clone())), poison: OnceLock::new() });
         let view = View::of(&medium, &open, revision);
@@ -168,7 +172,7 @@ impl Embedded {
             syncs: AtomicU64::new(0),
         });
         let (done, closed) = watch::channel(false);
-        let committer = committer::Committer::new(Arc::clone(&shared), open, place, options.reserve_bytes, done);
+        let committer = committer::Committer::new(Arc::clone(&shared), open, place, directory, options.reserve_bytes, done);
         let committer =
             thread::Builder::new().name("store-committer".into()).spawn(move || committer.run()).map_err(OpenError::io(path))?;
         Ok(Self { shared, committer: Mutex::new(Some(committer)), closed })
@@ -275,6 +279,11 @@ impl Open {
     fn revision(&self) -> fjall::Result<Revision> {
         let found = self.entries.get(stored::REVISION)?;
         Ok(found.map_or(Revision(0), |value| stored::revision(&value)))
+    }
+
+    /// The last batch that is in tables.
+    fn persisted(&self) -> Option<u64> {
+        self.entries.tree.get_highest_persisted_seqno()
     }
 
     /// Brings what is written into the system's hands; fails once any earlier write failed.
