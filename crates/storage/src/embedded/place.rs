@@ -24,8 +24,16 @@ const FORMAT_LINE: &str = "coffer embedded store, format ";
 /// A directory that this process alone uses.
 pub(super) struct Place {
     root: PathBuf,
-    /// Unlocked when it is dropped.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started still has a copy of the descriptor.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, path = %self.root.display(), "the store stays locked until this process ends");
+        }
+    }
 }
 
 impl Place {
@@ -48,7 +56,7 @@ impl Place {
         }
         lock.set_len(0).map_err(&failed)?;
         lock.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(&failed)?;
-        Ok(Self { root: root.to_owned(), _lock: lock })
+        Ok(Self { root: root.to_owned(), lock })
     }
 
     /// The database's directory, made by `make` if this is a new store.
