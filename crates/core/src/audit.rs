@@ -6,11 +6,14 @@
 //! docs/design/audit.md.
 
 mod broker;
+mod device;
 mod entry;
 mod file;
 mod group;
 mod line;
 mod mask;
+mod queue;
+mod remote;
 mod spec;
 
 pub use broker::{Broker, Headers, Health, Listed, Opened, Salt, Unaudited};

@@ -1,11 +1,10 @@
 //! The broker: which devices there are, and the rule that one of them must have written.
 
+use super::device::{Delivery, Device, Fault};
 use super::entry::Entry;
-use super::file::{FileOutput, StdoutOutput};
-use super::group::{Delivery, Fault, Group};
 use super::line::{self, Kept};
-use super::mask::{self, Mask};
-use super::spec::{AuditDeviceSpec, Origin, Settings, SinkSettings};
+use super::mask;
+use super::spec::{AuditDeviceSpec, Origin, Settings};
 use arc_swap::ArcSwap;
 use coffer_crypto::mac::HmacKey;
 use coffer_crypto::random::{self, Random};
@@ -14,7 +13,6 @@ use coffer_types::{Clock, Error, Kind, Result};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -59,7 +57,7 @@ impl Salt {
         &self.0
     }
 
-    fn key(&self) -> HmacKey {
+    pub(super) fn key(&self) -> HmacKey {
         HmacKey::new(self.0.as_slice())
     }
 }
@@ -313,100 +311,6 @@ impl State {
 
 fn same_path(known: &str, asked: &str) -> bool {
     known.trim_end_matches('/') == asked.trim_matches('/')
-}
-
-/// One device in use.
-struct Device {
-    spec: AuditDeviceSpec,
-    settings: Settings,
-    origin: Origin,
-    key: ArcSwap<HmacKey>,
-    sink: Sink,
-    pulse: Arc<Pulse>,
-}
-
-enum Sink {
-    File(Arc<Group<FileOutput>>),
-    Stdout(Arc<Group<StdoutOutput>>),
-}
-
-impl Device {
-    /// `later`: a file that can't be opened now is opened with the first line.
-    fn build(spec: AuditDeviceSpec, settings: Settings, origin: Origin, salt: &Salt, later: bool) -> Result<Arc<Self>> {
-        let pulse = Arc::new(Pulse::new(&spec.path));
-        let failed = |e: std::io::Error| Error::bad_request(format!("audit device {}: {e}", spec.path));
-        let sink = match &settings.sink {
-            SinkSettings::File { path, mode } => {
-                let output = match FileOutput::open(path, *mode) {
-                    Ok(output) => output,
-                    Err(e) if later => {
-                        pulse.fails(&Fault::new(e.to_string()));
-                        FileOutput::closed(path, *mode)
-                    }
-                    Err(e) => return Err(failed(e)),
-                };
-                Sink::File(Group::new(output, Arc::clone(&pulse)))
-            }
-            SinkSettings::Stdout => Sink::Stdout(Group::new(StdoutOutput::open().map_err(failed)?, Arc::clone(&pulse))),
-        };
-        Ok(Arc::new(Self { spec, settings, origin, key: ArcSwap::from_pointee(salt.key()), sink, pulse }))
-    }
-
-    fn mask<'k>(&self, key: &'k HmacKey) -> Mask<'k> {
-        Mask { key, raw: self.settings.raw, accessors: self.settings.mask_accessors }
-    }
-}
-
-impl Sink {
-    fn submit(&self, line: &[u8]) -> Delivery {
-        match self {
-            Self::File(group) => group.submit(line),
-            Self::Stdout(group) => group.submit(line),
-        }
-    }
-
-    fn reopen(&self) -> std::result::Result<(), Fault> {
-        match self {
-            Self::File(group) => group.reopen(),
-            Self::Stdout(group) => group.reopen(),
-        }
-    }
-}
-
-/// Whether a device works, by its last line. Changes are logged, not every failure.
-pub(super) struct Pulse {
-    path: String,
-    failing: AtomicBool,
-    reason: Mutex<Option<Fault>>,
-}
-
-impl Pulse {
-    pub(super) fn new(path: &str) -> Self {
-        Self { path: path.to_owned(), failing: AtomicBool::new(false), reason: Mutex::new(None) }
-    }
-
-    pub(super) fn works(&self) {
-        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
-            *self.reason.lock() = None;
-            tracing::info!(device = self.path, "audit device writes again");
-        }
-    }
-
-    pub(super) fn fails(&self, fault: &Fault) {
-        metrics::counter!("coffer_audit_lines_failed", "device" => self.path.clone()).increment(1);
-        *self.reason.lock() = Some(fault.clone());
-        if !self.failing.swap(true, Ordering::Relaxed) {
-            tracing::error!(device = self.path, reason = &*fault.0, "audit device can't write");
-        }
-    }
-
-    fn failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
-    }
-
-    fn reason(&self) -> Option<Arc<str>> {
-        self.failing().then(|| self.reason.lock().as_ref().map_or_else(|| "".into(), |f| f.0.clone()))
-    }
 }
 
 /// A line on its way to all devices.

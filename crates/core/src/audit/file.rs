@@ -73,7 +73,10 @@ impl FileOutput {
         // `ensure` has just opened it.
         let Some(open) = &mut self.open else { return Ok(false) };
         if self.torn {
-            open.file.write_all(b"\n").map_err(|e| (0, e))?;
+            // Looked at again: who made room may have emptied the file.
+            if ends_torn(&open.file).map_err(|e| (0, e))? {
+                open.file.write_all(b"\n").map_err(|e| (0, e))?;
+            }
             self.torn = false;
         }
         let mut written = 0;

@@ -2,7 +2,7 @@
 //! it stands; lines that come meanwhile are gathered and written by it in one go. A writer that turns out
 //! slow is moved to a thread that may block, so that the runtime's own never wait for a disk twice.
 
-use super::broker::Pulse;
+use super::device::{Delivery, Fault, Pulse, Sink};
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
@@ -17,22 +17,6 @@ const MAX_PENDING: usize = 16 << 20;
 /// Rounds of others' lines that a task writes before it hands the rest to a thread.
 const ROUNDS: usize = 4;
 
-/// Why a line was not written, in words for the log and `sys/health`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Fault(pub(super) Arc<str>);
-
-impl Fault {
-    pub(super) fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
-    }
-}
-
-/// What became of a line.
-pub(super) enum Delivery {
-    Done(Result<(), Fault>),
-    Waiting(oneshot::Receiver<Result<(), Fault>>),
-}
-
 /// Where lines go, one caller at a time. Blocking.
 pub(super) trait Output: Send + 'static {
     /// Writes whole lines. On failure, how many bytes of them are known to stand in the output nevertheless.
@@ -41,7 +25,9 @@ pub(super) trait Output: Send + 'static {
 }
 
 /// An output that many tasks write to.
-pub(super) struct Group<O> {
+pub(super) struct Group<O>(Arc<Shared<O>>);
+
+struct Shared<O> {
     queue: Mutex<Queue>,
     output: Mutex<O>,
     slow: AtomicBool,
@@ -58,12 +44,26 @@ struct Queue {
 }
 
 impl<O: Output> Group<O> {
-    pub(super) fn new(output: O, pulse: Arc<Pulse>) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), output: Mutex::new(output), slow: AtomicBool::new(false), pulse })
+    pub(super) fn new(output: O, pulse: Arc<Pulse>) -> Self {
+        Self(Arc::new(Shared { queue: Mutex::default(), output: Mutex::new(output), slow: AtomicBool::new(false), pulse }))
+    }
+}
+
+impl<O: Output> Sink for Group<O> {
+    fn submit(&self, line: &[u8]) -> Delivery {
+        self.0.submit(line)
     }
 
+    /// Once the write under way is done.
+    fn reopen(&self) -> Result<(), Fault> {
+        let result = self.0.output.lock().reopen();
+        result.map_err(|e| self.0.failed(Fault::new(e.to_string())))
+    }
+}
+
+impl<O: Output> Shared<O> {
     /// Writes `line` (which ends in its newline) or leaves it to who is writing.
-    pub(super) fn submit(self: &Arc<Self>, line: &[u8]) -> Delivery {
+    fn submit(self: &Arc<Self>, line: &[u8]) -> Delivery {
         let slow = self.slow.load(Ordering::Relaxed);
         let mut queue = self.queue.lock();
         if queue.busy || slow {
@@ -86,12 +86,6 @@ impl<O: Output> Group<O> {
         let result = self.write(line).map_err(|(_, fault)| fault);
         self.drain(ROUNDS);
         Delivery::Done(result)
-    }
-
-    /// Opens the output anew, once the write under way is done. Blocking.
-    pub(super) fn reopen(&self) -> Result<(), Fault> {
-        let result = self.output.lock().reopen();
-        result.map_err(|e| self.failed(Fault::new(e.to_string())))
     }
 
     /// Writes what is gathered until nothing is. Only who has set `busy` may call this.

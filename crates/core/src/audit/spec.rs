@@ -1,7 +1,9 @@
 //! A device as it is declared, and what its options mean.
 
-use coffer_types::{Error, Result};
+use super::remote::{self, Target};
+use coffer_types::{Error, Result, Span};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A device as `sys/audit/PATH` or an `audit` stanza declares it, unchecked. This is what the store keeps.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -70,12 +72,20 @@ pub(super) enum SinkSettings {
         mode: Option<u32>,
     },
     Stdout,
+    /// `patience` is for one attempt to connect or to write.
+    Remote {
+        target: Target,
+        patience: Duration,
+    },
 }
 
 impl Settings {
     pub(super) fn parse(spec: &AuditDeviceSpec) -> Result<Self> {
         let sink = match spec.kind.as_str() {
             "file" => file(&spec.options)?,
+            "socket" => socket(&spec.options)?,
+            "syslog" => syslog(&spec.options)?,
+            "http" => return Err(not_built("the kind \"http\"", "use file, socket or syslog")),
             other => return Err(Error::bad_request(format!("unknown backend type: {other:?}"))),
         };
         let options = &spec.options;
@@ -129,6 +139,42 @@ fn file(options: &BTreeMap<String, String>) -> Result<SinkSettings> {
     Ok(SinkSettings::File { path: path.to_owned(), mode })
 }
 
+fn socket(options: &BTreeMap<String, String>) -> Result<SinkSettings> {
+    let address = options.get("address").map_or("", String::as_str).to_owned();
+    if address.is_empty() || address.contains('\0') {
+        return Err(Error::bad_request("address is required"));
+    }
+    let target = match options.get("socket_type").map(String::as_str) {
+        None | Some("" | "tcp") => Target::Tcp(address),
+        Some("udp") => Target::Udp(address),
+        Some("unix") => Target::Unix(address),
+        Some(_) => return Err(Error::bad_request("socket_type must be tcp, udp or unix")),
+    };
+    let patience = match options.get("write_timeout") {
+        None => Duration::from_secs(2),
+        Some(text) => Span::parse(text)?.duration(),
+    };
+    if patience.is_zero() || patience > Duration::from_secs(60) {
+        return Err(Error::bad_request("write_timeout must be more than zero and at most a minute"));
+    }
+    Ok(SinkSettings::Remote { target, patience })
+}
+
+fn syslog(options: &BTreeMap<String, String>) -> Result<SinkSettings> {
+    let name = options.get("facility").filter(|f| !f.is_empty()).map_or("AUTH", String::as_str);
+    let Some(facility) = remote::facility(name) else {
+        return Err(Error::bad_request("facility must be one of syslog's: AUTH, AUTHPRIV, DAEMON, USER, LOCAL0 … LOCAL7, …"));
+    };
+    let tag = options.get("tag").filter(|t| !t.is_empty()).map_or("vault", String::as_str);
+    // What ends a tag for a daemon must not stand in one.
+    if tag.len() > 32 || !tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b)) {
+        return Err(Error::bad_request("tag must be at most 32 letters, digits, '-', '_', '.' or '/'"));
+    }
+    let sockets = ["/dev/log", "/var/run/syslog", "/var/run/log"].map(str::to_owned).to_vec();
+    let target = Target::Syslog { sockets, header: remote::syslog_header(facility, tag) };
+    Ok(SinkSettings::Remote { target, patience: Duration::from_secs(2) })
+}
+
 /// As Go's `strconv.ParseBool` reads it.
 fn flag(options: &BTreeMap<String, String>, name: &str, default: bool) -> Result<bool> {
     match options.get(name).map(String::as_str) {
@@ -175,6 +221,23 @@ mod tests {
             spec("file", &[path, ("mode", mode)]).check().unwrap();
         }
         assert!(refusal("file", &[("file_path", "/tmp/a\0.log")]).contains("NUL"));
+    }
+
+    #[test]
+    fn sockets_and_syslog_check_their_options() {
+        assert_eq!(refusal("socket", &[]), "address is required");
+        let address = ("address", "127.0.0.1:9090");
+        assert!(refusal("socket", &[address, ("socket_type", "carrier-pigeon")]).contains("socket_type"));
+        for time in ["0", "-1s", "2m", "soon"] {
+            refusal("socket", &[address, ("write_timeout", time)]);
+        }
+        assert!(refusal("syslog", &[("facility", "WEATHER")]).contains("facility"));
+        for tag in ["a b", "a:", "a[1]", "a\n", &"x".repeat(33)] {
+            assert!(refusal("syslog", &[("tag", tag)]).contains("tag"), "{tag}");
+        }
+        assert!(refusal("http", &[]).contains("not implemented"));
+        spec("syslog", &[("facility", "local0"), ("tag", "coffer")]).check().unwrap();
+        spec("socket", &[address, ("socket_type", "udp"), ("write_timeout", "500ms")]).check().unwrap();
     }
 
     #[test]

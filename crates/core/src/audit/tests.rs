@@ -1,5 +1,9 @@
 //! The broker with real files: form, masking, and the rule that a line must stand before a call goes on.
 
+mod canary;
+mod faults;
+mod golden;
+mod remotes;
 mod support;
 
 use super::*;
