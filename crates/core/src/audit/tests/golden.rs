@@ -157,9 +157,7 @@ fn compare(recorded: &Json, ours: &Json, at: &str, out: &mut Vec<String>) {
         // A new device's own id.
         _ if at == "/request/id" && recorded.as_str().map(str::len) == ours.as_str().map(str::len) => {}
         (theirs, own) if hashed(theirs) || at.contains("/data/") => {
-            if !hashed(own) {
-                out.push(format!("{at}: is not masked"));
-            }
+            out.extend((!hashed(own)).then(|| format!("{at}: is not masked")));
         }
         (theirs, own) if theirs != own => out.push(format!("{at}: the value")),
         _ => {}
