@@ -1,5 +1,6 @@
 //! The server's one object: what it was started with, its seal, and, while it is open, what is live.
 
+use crate::audit::{AuditDeviceSpec, Broker};
 use crate::barrier::Cache;
 use crate::live::{Live, Unsealed};
 use crate::registry::Registry;
@@ -35,6 +36,8 @@ pub struct CoreConfig {
     /// Audit devices may be enabled over the API (`unsafe_allow_api_audit_creation`); dev mode always may.
     pub allow_api_audit: bool,
     pub cache_bytes: u64,
+    /// The devices that the configuration declares.
+    pub audit: Vec<AuditDeviceSpec>,
     /// What `sys/config/state/sanitized` shows: the configuration without its secrets, as JSON text.
     pub sanitized: Arc<str>,
 }
@@ -52,6 +55,7 @@ impl Default for CoreConfig {
             introspection_endpoint: false,
             allow_api_audit: false,
             cache_bytes: 32 << 20,
+            audit: Vec::new(),
             sanitized: "{}".into(),
         }
     }
@@ -65,6 +69,7 @@ pub struct Core {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub seal: Seal,
+    pub audit: Broker,
     pub(crate) cache: Arc<Cache>,
     live: ArcSwapOption<Live>,
 }
@@ -80,8 +85,9 @@ impl Core {
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>> {
         let seal = Seal::open(seal, &*store).await?;
+        let audit = Broker::new(clock.clone(), random.clone(), config.audit.clone())?;
         let cache = Arc::new(Cache::new(config.cache_bytes));
-        Ok(Arc::new(Self { cache, config, registry, store, clock, random, seal, live: ArcSwapOption::empty() }))
+        Ok(Arc::new(Self { audit, cache, config, registry, store, clock, random, seal, live: ArcSwapOption::empty() }))
     }
 
     /// Proof that the barrier is open.
@@ -101,5 +107,6 @@ impl Core {
     /// From now on no call is answered; those under way hold their proof and end. Keys are wiped with the last.
     pub(crate) fn drop_live(&self) {
         self.live.store(None);
+        self.audit.seal();
     }
 }

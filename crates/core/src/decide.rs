@@ -1,19 +1,24 @@
 //! The one decision point. Nothing else makes a [`Permit`].
 
 use crate::live::Live;
-use crate::policies::Compiled;
+use crate::policies::{Compiled, ask};
+use crate::policy::{ListFilter, PageLimit};
 use crate::tokens::Authenticated;
 use coffer_engine::view::View;
 use coffer_engine::{Call, Permit};
-use coffer_types::{Error, Operation, Result};
+use coffer_types::{Error, Operation, Result, Timestamp};
 use std::sync::Arc;
 
 /// What the policies of a principal say of one operation on one path.
 pub struct Decided {
     pub permit: Result<Permit>,
-    /// For the audit line: the policies that grant it.
-    pub granting: Arc<[Box<str>]>,
+    /// Whether a policy was asked: not on a public route without a token.
+    pub asked: bool,
     pub compiled: Option<Arc<Compiled>>,
+    /// A limit that the rule puts on lists.
+    pub page_limit: Option<u32>,
+    /// What the rule hides from lists.
+    pub list_filter: Option<ListFilter>,
 }
 
 /// The question.
@@ -35,7 +40,8 @@ pub fn refused() -> Error {
 
 /// The decision of policies alone, for lists that show only what may be seen.
 pub(crate) fn permit_by(compiled: &Compiled, question: &Question<'_>) -> Option<Permit> {
-    compiled.grants(question).map(|granting| Permit::granted_by_the_decider(question.operation, granting))
+    let verdict = ask(compiled, question);
+    verdict.allowed.then(|| Permit::granted_by_the_decider(question.operation, verdict.granting().cloned().unwrap_or_default()))
 }
 
 /// Decides. A principal that failed to authenticate is refused in the same words as one that was never there.
@@ -44,19 +50,29 @@ pub async fn decide(
     view: &View,
     principal: &Result<Option<Authenticated>>,
     question: &Question<'_>,
+    now: Timestamp,
 ) -> Result<Decided> {
-    let nobody = |permit| Decided { permit, granting: Arc::from([]), compiled: None };
+    let open = || Ok(Permit::granted_by_the_decider(question.operation, Arc::from([])));
     let authenticated = match principal {
         Ok(Some(authenticated)) => authenticated,
-        _ if question.public => return Ok(nobody(Ok(Permit::granted_by_the_decider(question.operation, Arc::from([]))))),
-        _ => return Ok(nobody(Err(Error::denied()))),
+        _ => {
+            let permit = if question.public { open() } else { Err(Error::denied()) };
+            return Ok(Decided { permit, asked: false, compiled: None, page_limit: None, list_filter: None });
+        }
     };
-    let compiled = live.policies.compiled(view, &authenticated.principal.policies).await?;
-    let granting = compiled.grants(question);
-    let permit = match &granting {
-        Some(granting) => Ok(Permit::granted_by_the_decider(question.operation, granting.clone())),
-        None if question.public => Ok(Permit::granted_by_the_decider(question.operation, Arc::from([]))),
-        None => Err(refused()),
+    let compiled = live.policies.compiled(view, &authenticated.principal.policies, now).await?;
+    let verdict = ask(&compiled, question);
+    let page_limit = match verdict.page_limit {
+        PageLimit::Set(limit) if verdict.allowed => Some(limit),
+        _ => None,
     };
-    Ok(Decided { permit, granting: granting.unwrap_or_else(|| Arc::from([])), compiled: Some(compiled) })
+    let list_filter = verdict.list_filter().cloned();
+    let permit = if verdict.allowed {
+        Ok(Permit::granted_by_the_decider(question.operation, verdict.granting().cloned().unwrap_or_default()))
+    } else if question.public {
+        open()
+    } else {
+        Err(refused())
+    };
+    Ok(Decided { permit, asked: !question.public, compiled: Some(compiled), page_limit, list_filter })
 }

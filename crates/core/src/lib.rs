@@ -5,6 +5,7 @@
 //! keeps state that is not in the store: what is in memory is a cache of it or the progress of an unseal.
 
 pub mod audit;
+pub mod audit_store;
 pub mod barrier;
 pub mod core;
 pub mod decide;

@@ -92,6 +92,9 @@ impl Live {
             core: Arc::downgrade(core),
         });
         live.rebuild_router().await?;
+        let txn = live.barrier.begin();
+        crate::audit_store::restore(core, &txn.root_view()).await?;
+        txn.commit().await?;
         Ok(live)
     }
 

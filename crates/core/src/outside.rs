@@ -1,6 +1,7 @@
 //! What must work while sealed, and nothing else: health, seal status, leader, init, unseal, and a seal of what is
 //! sealed already. No other call is answered outside the pipeline.
 
+use crate::audit::Entry;
 use crate::core::Core;
 use crate::seal::{InitAsk, Initialized, SealKind, Status};
 use base64::Engine as _;
@@ -15,7 +16,17 @@ pub async fn serve(core: &Arc<Core>, call: &Call) -> Option<Result<Answer>> {
     let read = call.operation == Operation::Read;
     let write = matches!(call.operation, Operation::Update | Operation::Create);
     let wrong = || Err(Error::new(Kind::Unsupported, ""));
-    Some(match call.path.as_str() {
+    // What changes something leaves its lines on the devices of the configuration; what only asks leaves none.
+    let changes = write && matches!(call.path.as_str(), "sys/init" | "sys/unseal");
+    let opened = if changes {
+        match core.audit.begin(&entry(call)).await {
+            Ok(opened) => Some(opened),
+            Err(unaudited) => return Some(Err(unaudited.into())),
+        }
+    } else {
+        None
+    };
+    let outcome = match call.path.as_str() {
         "sys/health" if read => health(core, call),
         "sys/seal-status" if read => Ok(bare(seal_status(&core.seal_status()))),
         "sys/leader" if read => Ok(bare(leader(core))),
@@ -27,7 +38,17 @@ pub async fn serve(core: &Arc<Core>, call: &Call) -> Option<Result<Answer>> {
             wrong()
         }
         _ => return None,
-    })
+    };
+    if let Some(opened) = opened
+        && let Err(unaudited) = core.audit.end(opened, outcome.as_ref()).await
+    {
+        return Some(Err(unaudited.into()));
+    }
+    Some(outcome)
+}
+
+fn entry(call: &Call) -> Entry<'_> {
+    Entry { call, operation: call.operation, mount: None, token: None, decision: None, error: None, plain: &[] }
 }
 
 fn bare(document: Object) -> Answer {

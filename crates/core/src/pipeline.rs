@@ -5,6 +5,7 @@
 //! transaction: where something that it read has changed by the time it commits, it is run again from the top, so a
 //! handler has no effect but on its view.
 
+use crate::audit::{Broker, Decision, Entry, MountInfo, Opened, TokenInfo, Unaudited};
 use crate::barrier::{Committed, Transaction};
 use crate::core::Core;
 use crate::decide::{Decided, Question, decide, refused};
@@ -41,10 +42,26 @@ impl Core {
             return answer;
         }
         let live = self.unsealed()?;
+        let mut journal = Journal { broker: &self.audit, opened: None };
+        let outcome = self.attempts(&live, &call, &mut journal).await;
+        if let Err(error) = &outcome {
+            log_cause(error, &call);
+        }
+        match journal.close(&outcome).await {
+            Ok(()) => outcome,
+            // The effect stands, but nobody may use what the lost reply would have handed out.
+            Err(unaudited) => {
+                self.take_back(&live, outcome).await;
+                Err(unaudited.into())
+            }
+        }
+    }
+
+    async fn attempts(self: &Arc<Self>, live: &Unsealed, call: &Arc<Call>, journal: &mut Journal<'_>) -> Result<Answer> {
         for _ in 0..ATTEMPTS {
             let txn = live.barrier.begin();
-            let step = Step { core: &self, live: &live, txn: &txn, call: &call, now: self.clock.now() };
-            let outcome = step.run().await;
+            let step = Step { core: self, live, txn: &txn, call, now: self.clock.now() };
+            let outcome = step.run(journal).await;
             match txn.commit().await? {
                 Committed::Conflict => {}
                 Committed::Done(keys) => {
@@ -54,6 +71,62 @@ impl Core {
             }
         }
         Err(Error::new(Kind::Unavailable, "too many writers at once on the same records; try again"))
+    }
+
+    /// Revokes the token, the lease or the wrapped reply of an answer that does not leave.
+    async fn take_back(self: &Arc<Self>, live: &Unsealed, outcome: Result<Answer>) {
+        let Ok(answer) = outcome else { return };
+        let tokens = answer.auth.iter().map(|a| &a.client_token).chain(answer.wrap.iter().map(|w| &w.token));
+        for text in tokens {
+            let txn = live.barrier.begin();
+            let view = txn.root_view();
+            let inner = live.wrapping.open(text.expose());
+            let text = inner.as_ref().map_or(text.expose().as_str(), |t| t.as_str());
+            let taken = async {
+                if let Some(token) = live.tokens.get(&view, text).await? {
+                    leases::end_token(live, &view, &token, self.clock.now()).await?;
+                }
+                txn.commit().await
+            };
+            if let Err(error) = taken.await {
+                tracing::error!(target: "audit", %error, "a token of a reply that could not be audited was not revoked");
+            }
+        }
+        if let Some(leased) = &answer.leased
+            && let Err(error) = leases::revoke::revoke(self, live, &leased.id).await
+        {
+            tracing::error!(target: "audit", lease = %leased.id, %error, "a lease of a reply that could not be audited was not revoked");
+        }
+    }
+}
+
+/// The causes of our own faults, for the log only.
+fn log_cause(error: &Error, call: &Call) {
+    if matches!(error.kind(), Kind::Internal | Kind::Unavailable | Kind::Upstream) {
+        let cause = error.cause().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(target: "core", request = %call.id, path = %call.path, kind = ?error.kind(), %cause, "a call failed: {error}");
+    }
+}
+
+/// The two audit lines of one call, however often it is run.
+struct Journal<'a> {
+    broker: &'a Broker,
+    opened: Option<Opened>,
+}
+
+impl Journal<'_> {
+    async fn open(&mut self, entry: &Entry<'_>) -> Result<()> {
+        if self.opened.is_none() {
+            self.opened = Some(self.broker.begin(entry).await?);
+        }
+        Ok(())
+    }
+
+    async fn close(self, outcome: &Result<Answer>) -> std::result::Result<(), Unaudited> {
+        match self.opened {
+            None => Ok(()),
+            Some(opened) => self.broker.end(opened, outcome.as_ref()).await,
+        }
     }
 }
 
@@ -85,7 +158,7 @@ impl Target<'_> {
 }
 
 impl Step<'_> {
-    async fn run(&self) -> Result<Answer> {
+    async fn run(&self, journal: &mut Journal<'_>) -> Result<Answer> {
         let view = self.txn.root_view();
         let target = self.resolve();
         // A public route takes no use of a token that happens to come along: unwrapping is one.
@@ -95,6 +168,7 @@ impl Step<'_> {
         let mark = self.txn.mark();
         let (operation, existed) = self.operation(target.as_ref(), &authenticated).await?;
         let decided = self.decide(target.as_ref(), operation, &authenticated).await?;
+        self.audit(journal, target.as_ref(), operation, &authenticated, &decided).await?;
         let outcome = match decided.permit {
             Ok(ref permit) => self.handle(target, &authenticated, permit.clone(), &decided, existed).await,
             Err(error) => Err(error),
@@ -108,6 +182,46 @@ impl Step<'_> {
             leases::end_token(self.live, &view, &spent.token, self.now).await?;
         }
         outcome
+    }
+
+    async fn audit(
+        &self,
+        journal: &mut Journal<'_>,
+        target: Option<&Target<'_>>,
+        operation: Operation,
+        authenticated: &Result<Option<Authenticated>>,
+        decided: &Decided,
+    ) -> Result<()> {
+        let mount = target.map(|t| &t.mounted).map(|m| MountInfo {
+            point: &m.mount.path,
+            kind: &m.mount.kind,
+            accessor: &m.mount.accessor,
+            class: m.mount.class,
+            version: "",
+            clear_request: &m.record.tune.audit_non_hmac_request_keys,
+            clear_response: &m.record.tune.audit_non_hmac_response_keys,
+        });
+        let token = authenticated.as_ref().ok().and_then(Option::as_ref).map(|a| TokenInfo {
+            principal: &a.principal,
+            token_policies: &a.token.policies,
+            identity_policies: &[],
+            metadata: &a.token.meta,
+            ttl: a.token.ttl,
+            issued: a.token.created,
+            remaining_uses: (a.token.num_uses > 0 || a.last_use).then_some(a.token.num_uses),
+        });
+        let granting = decided.permit.as_ref().map_or(&[][..], Permit::policies);
+        let decision = decided.asked.then_some(Decision { allowed: decided.permit.is_ok(), granting });
+        let entry = Entry {
+            call: self.call,
+            operation,
+            mount,
+            token,
+            decision,
+            error: decided.permit.as_ref().err(),
+            plain: target.and_then(Target::endpoint).map_or(&[], |e| e.plain),
+        };
+        journal.open(&entry).await
     }
 
     fn resolve(&self) -> Option<Target<'_>> {
@@ -162,7 +276,7 @@ impl Step<'_> {
             sudo: endpoint.is_some_and(|e| e.sudo),
             call: Some(self.call),
         };
-        decide(self.live, &self.txn.root_view(), authenticated, &question).await
+        decide(self.live, &self.txn.root_view(), authenticated, &question, self.now).await
     }
 
     async fn handle(
@@ -187,11 +301,18 @@ impl Step<'_> {
             Ok((index, _)) => *index,
             Err(miss) => return self.miss(&target, *miss, view, inner).await,
         };
-        let prepared = target.mounted.engine.prepare(index, operation, target.raw(self.call.fields.clone()))?;
+        let mut fields = self.call.fields.clone();
+        if let Some(limit) = decided.page_limit {
+            fields.query.insert("limit".into(), limit.to_string().into());
+        }
+        let prepared = target.mounted.engine.prepare(index, operation, target.raw(fields))?;
         if let Some(endpoint) = target.endpoint().filter(|e| e.verb) {
             self.decide_resources(&target.mounted, endpoint, &prepared.resources, authenticated).await?;
         }
-        let answer = (prepared.run)(view, inner).await?;
+        let mut answer = (prepared.run)(view, inner).await?;
+        if let (Some(filter), Some(compiled)) = (&decided.list_filter, &decided.compiled) {
+            hide_keys(&mut answer, filter, compiled, path);
+        }
         let settling = Settling {
             core: self.core,
             live: self.live,
@@ -217,7 +338,7 @@ impl Step<'_> {
             let path = format!("{}{below}", mounted.mount.path);
             let question =
                 Question { operation: *operation, path: &path, public: endpoint.public, sudo: endpoint.sudo, call: None };
-            decide(self.live, &view, authenticated, &question).await?.permit?;
+            decide(self.live, &view, authenticated, &question, self.now).await?.permit?;
         }
         if resources.is_empty() && !endpoint.public { Err(refused()) } else { Ok(()) }
     }
@@ -252,6 +373,18 @@ impl Step<'_> {
             host: Arc::new(host),
             now: self.now,
         })
+    }
+}
+
+/// Takes away the keys of a list that the caller could do nothing with, where its rule says so.
+fn hide_keys(answer: &mut Answer, filter: &crate::policy::ListFilter, compiled: &crate::policies::Compiled, path: &str) {
+    let Some(data) = &mut answer.data else { return };
+    let seen = |key: &str| compiled.capabilities(&filter.path(path, key)) != ["deny"];
+    if let Some(coffer_types::Json::Array(keys)) = data.get_mut("keys") {
+        keys.retain(|key| key.as_str().is_none_or(seen));
+    }
+    if let Some(coffer_types::Json::Object(details)) = data.get_mut("key_info") {
+        *details = std::mem::take(details).into_iter().filter(|(key, _)| seen(key)).collect();
     }
 }
 

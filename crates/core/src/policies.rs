@@ -2,56 +2,157 @@
 
 use crate::decide::Question;
 use crate::live::Live;
+use crate::policy::password::PasswordPolicy;
+use crate::policy::{Ask, DEFAULT_POLICY, NoParameters, Parameter, Parameters, Policy, Verdict, compile};
 use coffer_crypto::random::Random;
-use coffer_engine::view::View;
-use coffer_types::{Error, Result, Secret};
+use coffer_engine::Fields;
+use coffer_engine::view::{Record, View};
+use coffer_types::{Error, Operation, Result, Secret, Timestamp};
 use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use crate::policy::Compiled;
 
 /// Below this stand the policies; a commit that touches it clears the compiled sets.
 pub const PREFIX: &str = "core/policy/";
 /// `core/policy/acl/<name>`: the text as it was written.
 pub const ACL: &str = "core/policy/acl/";
+/// `core/policy/password/<name>`: the text as it was written.
+pub const PASSWORD: &str = "core/policy/password/";
 
-/// A set of policies, compiled.
-pub struct Compiled {
-    root: bool,
+/// What a wrapping token may do, in words, for whoever looks it up; unwrapping itself is a public route.
+const RESPONSE_WRAPPING: &str = "path \"sys/wrapping/unwrap\" {\n  capabilities = [\"update\"]\n}\n";
+
+/// A policy's text.
+#[derive(Serialize, Deserialize)]
+pub struct PolicyText {
+    pub text: String,
 }
 
-impl Compiled {
-    /// The policies that grant it, if any does.
-    pub fn grants(&self, _question: &Question<'_>) -> Option<Arc<[Box<str>]>> {
-        self.root.then(|| Arc::from(["root".into()]))
-    }
+impl Record for PolicyText {
+    const FORMAT: u8 = 1;
 }
 
-/// Compiled sets, by the names of their policies. Emptied whenever a policy changes.
-#[derive(Default)]
-pub struct PolicyCache {
-    sets: RwLock<HashMap<Arc<[Box<str>]>, Arc<Compiled>>>,
-}
-
-impl PolicyCache {
-    pub fn clear(&self) {
-        self.sets.write().clear();
+/// The text of an ACL policy: the stored one, else the one that the server brings along.
+pub async fn text(view: &View, name: &str) -> Result<Option<String>> {
+    if let Some(stored) = view.get::<PolicyText>(&format!("{ACL}{name}")).await? {
+        return Ok(Some(stored.text));
     }
-
-    /// The set of these policies.
-    pub async fn compiled(&self, _view: &View, names: &Arc<[Box<str>]>) -> Result<Arc<Compiled>> {
-        if let Some(found) = self.sets.read().get(names) {
-            return Ok(found.clone());
-        }
-        Ok(Arc::new(Compiled { root: names.iter().any(|n| &**n == "root") }))
-    }
+    Ok(match name {
+        "default" => Some(DEFAULT_POLICY.to_owned()),
+        crate::wrapping::POLICY => Some(RESPONSE_WRAPPING.to_owned()),
+        _ => None,
+    })
 }
 
 /// Is there such a policy?
 pub async fn exists(view: &View, name: &str) -> Result<bool> {
-    Ok(name == "root" || view.exists(&format!("{ACL}{name}")).await?)
+    Ok(name == "root" || text(view, name).await?.is_some())
+}
+
+/// Compiles policies by name. Names without a policy grant nothing; a text that no longer parses is our fault, and then
+/// nothing is granted at all, since what it would have denied is not known.
+pub async fn compile_named(view: &View, names: &[Box<str>], now: Timestamp) -> Result<Compiled> {
+    let mut policies = Vec::with_capacity(names.len());
+    for name in names {
+        if &**name == "root" {
+            policies.push(Arc::new(Policy::root()));
+        } else if let Some(text) = text(view, name).await? {
+            let policy = Policy::parse(name, &text)
+                .map_err(|e| Error::internal(format!("the stored policy {name:?} does not parse: {e}")))?;
+            policies.push(Arc::new(policy));
+        }
+    }
+    compile(&policies, &(), now).map_err(|_| Error::denied())
+}
+
+/// Compiled sets, by the names of their policies. Emptied whenever a policy changes; bounded.
+#[derive(Default)]
+pub struct PolicyCache {
+    sets: RwLock<HashMap<Arc<[Box<str>]>, Arc<Compiled>>>,
+    /// Counts the clearings, so that a set compiled from older texts is not put in after one.
+    generation: AtomicU64,
+}
+
+/// More sets than this are not kept: a server has a few hundred.
+const SETS: usize = 4096;
+
+impl PolicyCache {
+    pub fn clear(&self) {
+        let mut sets = self.sets.write();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        sets.clear();
+    }
+
+    /// The set of these policies.
+    pub async fn compiled(&self, view: &View, names: &Arc<[Box<str>]>, now: Timestamp) -> Result<Arc<Compiled>> {
+        if let Some(found) = self.sets.read().get(names)
+            && found.valid_until().is_none_or(|until| now < until)
+        {
+            return Ok(found.clone());
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let compiled = Arc::new(compile_named(view, names, now).await?);
+        let mut sets = self.sets.write();
+        if self.generation.load(Ordering::Acquire) == generation {
+            if sets.len() >= SETS {
+                sets.clear();
+            }
+            sets.insert(names.clone(), compiled.clone());
+        }
+        Ok(compiled)
+    }
+}
+
+/// Asks the decider a question of the pipeline.
+pub fn ask<'c>(compiled: &'c Compiled, question: &Question<'_>) -> Verdict<'c> {
+    let listing = matches!(question.operation, Operation::List | Operation::Scan);
+    let mut folder = String::new();
+    let path = if listing && !question.path.ends_with('/') {
+        // A list is a question to the folder, however it was written.
+        folder.reserve(question.path.len() + 1);
+        folder.push_str(question.path);
+        folder.push('/');
+        folder.as_str()
+    } else {
+        question.path
+    };
+    let parameters: &dyn Parameters = match question.call {
+        Some(call) => &CallFields(&call.fields),
+        None => &NoParameters,
+    };
+    let wrap_ttl = question.call.and_then(|c| c.wrap).map(|w| w.ttl);
+    let mut verdict = compiled.decide(&Ask { operation: question.operation, path, parameters, wrap_ttl });
+    if question.sudo && !verdict.sudo {
+        verdict.allowed = false;
+    }
+    verdict
+}
+
+/// Query and body of a call, as policies bound them.
+struct CallFields<'a>(&'a Fields);
+
+impl Parameters for CallFields<'_> {
+    fn find(&self, name: &str) -> Option<Parameter<'_>> {
+        let text = || self.0.query.get(name).map(|v| Parameter::Text(v));
+        self.0.body.get(name).map(Parameter::Json).or_else(text)
+    }
+
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, Parameter<'a>) -> ControlFlow<()>) -> ControlFlow<()> {
+        self.0.body.iter().try_for_each(|(name, value)| visit(name, Parameter::Json(value)))?;
+        self.0.query.iter().try_for_each(|(name, value)| visit(name, Parameter::Text(value)))
+    }
 }
 
 /// A password by a named password policy.
-pub async fn password(_live: &Live, _random: &dyn Random, _policy: &str) -> Result<Secret<String>> {
-    Err(Error::not_found())
+pub async fn password(live: &Live, random: &dyn Random, name: &str) -> Result<Secret<String>> {
+    let stored = live.view().get::<PolicyText>(&format!("{PASSWORD}{name}")).await?;
+    let stored = stored.ok_or_else(|| Error::bad_request("the password policy does not exist"))?;
+    let policy = PasswordPolicy::parse(&stored.text)
+        .map_err(|e| Error::internal(format!("the stored password policy {name:?} does not parse: {e}")))?;
+    Ok(policy.generate(random))
 }
