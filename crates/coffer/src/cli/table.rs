@@ -81,7 +81,7 @@ impl Command {
 
 /// Every command.
 pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
-    crate::command::COMMANDS.iter().flat_map(|group| group.iter()).copied()
+    crate::command::COMMANDS.iter().chain(crate::command::operator::COMMANDS).flat_map(|group| group.iter()).copied()
 }
 
 /// The command that the first words name, and how many words that took.

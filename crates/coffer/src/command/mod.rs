@@ -1,4 +1,4 @@
-//! The table: every command of the program, one file a group.
+//! The table: every command of the program, one file a group; those of `operator` have a table of their own.
 
 mod agent;
 mod audit;
@@ -10,7 +10,11 @@ mod kv_metadata;
 mod kv_path;
 mod lease;
 mod login;
+mod misc;
 mod mounts;
+mod namespace;
+pub(crate) mod operator;
+mod plugin;
 mod policy;
 mod secrets;
 mod server;
@@ -29,6 +33,9 @@ pub(crate) const COMMANDS: &[&[&Command]] = &[
     kv_metadata::COMMANDS,
     lease::COMMANDS,
     login::COMMANDS,
+    misc::COMMANDS,
+    namespace::COMMANDS,
+    plugin::COMMANDS,
     policy::COMMANDS,
     secrets::COMMANDS,
     server::COMMANDS,

@@ -198,10 +198,17 @@ pub(crate) fn tune(call: &Call<'_>, sort: Sort) -> Outcome<String> {
 /// Moves a mount and waits until it has arrived.
 pub(crate) fn remount(call: &Call<'_>, sort: Sort) -> Outcome {
     let (from, to) = (with_slash(call.arg(0)), with_slash(call.arg(1)));
-    let inner = if sort == Sort::Auth { "auth/" } else { "" };
-    let body = Object::new().with("from", format!("{inner}{from}")).with("to", format!("{inner}{to}"));
+    let body = Object::new().with("from", &from).with("to", &to);
     let doing = || format!("Error moving {} {from} to {to}", sort.word());
-    let started = call.ask(&Request::post("sys/remount").json(body)).because(doing)?.unwrap_or_default();
+    let started = call.ask(&Request::post("sys/remount").json(body)).because(doing).map_err(|failure| {
+        let lacks = sort == Sort::Auth && failure.status == 400 && !from.starts_with("auth/");
+        if lacks {
+            failure.hint(format!("Both paths are written from the root: \"auth move auth/{from} auth/{to}\"."))
+        } else {
+            failure
+        }
+    })?;
+    let started = started.unwrap_or_default();
     let id = started.text("migration_id").to_owned();
     let what = format!("{} {from} to {to}", sort.word());
     if id.is_empty() {
@@ -227,7 +234,10 @@ pub(crate) fn remount(call: &Call<'_>, sort: Sort) -> Outcome {
     }
 }
 
-/// The fields of a mount in the order in which JSON has always shown them.
+/// The settings of a mount in the order in which JSON has always shown them.
+const CONFIG_ORDER: &[&str] = &["default_lease_ttl", "max_lease_ttl", "force_no_cache"];
+
+/// The fields of a mount in that order. The last stands there even where the server does not send it.
 const ORDER: &[&str] = &[
     "uuid",
     "type",
@@ -268,11 +278,15 @@ fn sorted_paths(mut mounts: Object) -> Object {
 }
 
 fn ordered(mount: &Json) -> Json {
-    let mount = json::sorted(mount);
-    let Some(object) = mount.as_object() else { return mount };
-    let known = ORDER.iter().filter_map(|name| Some((*name, object.get(name)?.clone())));
-    let rest = object.iter().filter(|(name, _)| !ORDER.contains(name)).map(|(name, value)| (name, value.clone()));
-    Json::Object(known.chain(rest).collect())
+    let Some(object) = mount.as_object() else { return mount.clone() };
+    let mut object = object.clone();
+    if let Some(config) = object.get_mut("config") {
+        *config = json::ordered(config, CONFIG_ORDER);
+    }
+    if !object.contains("deprecation_status") {
+        object.insert("deprecation_status", "");
+    }
+    json::ordered(&Json::Object(object), ORDER)
 }
 
 fn rows(mounts: &Json, sort: Sort, detailed: bool) -> Vec<Vec<String>> {

@@ -1,7 +1,7 @@
 //! `status`: sealed or not, in words and in the exit code.
 
 use crate::cli::{Arity, Because, Call, Command, Outcome, Output, Run};
-use crate::output::{self, alone, go, table};
+use crate::output::{self, alone, go, json, table};
 use coffer_client::Request;
 use coffer_types::Json;
 
@@ -55,9 +55,32 @@ fn seal_status(call: &Call<'_>) -> Outcome<Json> {
         }
         ha = leader.get("ha_enabled").cloned().unwrap_or(ha);
     }
+    if !object.contains("build_date") {
+        object.insert("build_date", "");
+    }
     object.insert("ha_enabled", ha);
-    Ok(status)
+    Ok(json::ordered(&status, ORDER))
 }
+
+/// The fields in the order in which JSON has always shown them.
+const ORDER: &[&str] = &[
+    "type",
+    "initialized",
+    "sealed",
+    "t",
+    "n",
+    "progress",
+    "nonce",
+    "version",
+    "commit_date",
+    "migration",
+    "cluster_name",
+    "cluster_id",
+    "recovery_seal",
+    "storage_type",
+    "build_date",
+    "ha_enabled",
+];
 
 /// Prints a seal's status as every command that changes it does.
 pub(crate) fn show(call: &Call<'_>, status: &Json) -> Outcome {

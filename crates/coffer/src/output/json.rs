@@ -23,6 +23,16 @@ pub(crate) fn sorted(value: &Json) -> Json {
     }
 }
 
+/// The members named first in that order, then the others by name.
+pub(crate) fn ordered(value: &Json, first: &[&str]) -> Json {
+    let Some(object) = value.as_object() else { return value.clone() };
+    let known = first.iter().filter_map(|name| Some((*name, object.get(name)?)));
+    let mut rest: Vec<_> = object.iter().filter(|(name, _)| !first.contains(name)).collect();
+    rest.sort_by(|a, b| a.0.cmp(b.0));
+    // What stands in the order given is not sorted again inside.
+    Json::Object(known.chain(rest).map(|(name, value)| (name, value.clone())).collect())
+}
+
 fn write(value: &Json, depth: usize, out: &mut String) {
     let line = |depth: usize, out: &mut String| {
         out.push('\n');
