@@ -42,22 +42,6 @@ pub enum FieldKind {
     Any,
 }
 
-impl FieldKind {
-    /// (type, format, type of items) in OpenAPI's words.
-    pub const fn openapi(self) -> (&'static str, Option<&'static str>, Option<&'static str>) {
-        match self {
-            Self::String => ("string", None, None),
-            Self::Integer => ("integer", None, None),
-            Self::Boolean => ("boolean", None, None),
-            Self::Seconds => ("integer", Some("seconds"), None),
-            Self::Strings => ("array", None, Some("string")),
-            Self::Integers => ("array", None, Some("integer")),
-            Self::Map => ("object", None, None),
-            Self::Any => ("object", Some("any"), None),
-        }
-    }
-}
-
 /// A typed request. Derive it: `#[field(path)]`, `#[field(query)]`, `#[field(rest)]` say where a field stands (the
 /// body if nothing), `#[field(default)]` or `#[field(default = EXPR)]` what stands in for it; else a field is required
 /// unless it is an `Option`. `#[field(rename = "type")]` gives the wire's name. Doc comments become help.

@@ -4,3 +4,4 @@
 
 mod kv;
 mod recorded;
+mod surface;
