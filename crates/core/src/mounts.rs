@@ -147,10 +147,11 @@ async fn change(view: &View) -> Result<()> {
 pub async fn add(view: &View, record: &MountRecord) -> Result<()> {
     change(view).await?;
     let path = record.whole_path();
-    for other in load(view).await? {
+    // A mount that is going still holds no path: it answers nothing, and its data stands under its own uuid.
+    for other in load(view).await?.into_iter().filter(|m| !m.going) {
         let taken = other.whole_path();
         if path.starts_with(&taken) || taken.starts_with(&path) {
-            return Err(Error::bad_request(format!("path is already in use at {taken}")));
+            return Err(Error::bad_request(format!("path is already in use at {}", other.path)));
         }
     }
     view.put(&key(record), record)
@@ -170,7 +171,7 @@ pub async fn remove(view: &View, record: &MountRecord) -> Result<()> {
 }
 
 pub async fn find(view: &View, class: MountClass, path: &MountPath) -> Result<Option<MountRecord>> {
-    Ok(load(view).await?.into_iter().find(|m| m.class == class && m.path == path.as_str()))
+    Ok(load(view).await?.into_iter().find(|m| m.class == class && !m.going && m.path == path.as_str()))
 }
 
 fn key(record: &MountRecord) -> String {

@@ -56,7 +56,8 @@ impl<E: Engine> Declare<E> {
         self.routes.about = about;
     }
 
-    /// A path below the mount: literal segments, `{name}` for one, `{path...}` last for the rest.
+    /// A path below the mount: literal segments, `{name}` for one, `{path...}` for the rest, last or
+    /// before literal segments.
     pub fn at(&mut self, pattern: &'static str) -> Route<'_, E> {
         Route::new(self, pattern, false)
     }

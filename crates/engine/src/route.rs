@@ -1,4 +1,5 @@
-//! Routes, compiled: a trie of segments in which a literal beats a variable and a variable beats a tail.
+//! Routes, compiled: a trie of segments in which a literal beats a variable and a variable beats a tail;
+//! a tail with a literal ending beats one without.
 
 use crate::BoxFuture;
 use crate::call::RawFields;
@@ -71,6 +72,8 @@ struct Node {
     literal: BTreeMap<&'static str, Node>,
     variable: Option<(&'static str, Box<Node>)>,
     tail: Option<(&'static str, usize)>,
+    /// Tails with literal segments after them: name, `/suffix`, route.
+    ending: Vec<(&'static str, &'static str, usize)>,
     here: Option<usize>,
 }
 
@@ -100,10 +103,18 @@ impl Compiled {
                 None => node = node.literal.entry(segment).or_default(),
                 Some(name) => {
                     if let Some(tail) = name.strip_suffix("...") {
-                        if n + 1 != segments.len() {
-                            return Err(format!("{pattern}: a tail must stand last"));
+                        // What follows a tail is literal: `mounts/{path...}/tune`.
+                        let suffix = &pattern[pattern.len() - after_tail(&segments, n)..];
+                        if suffix.contains(['{', '}']) {
+                            return Err(format!("{pattern}: only literal segments may follow a tail"));
                         }
-                        if node.tail.replace((tail, index)).is_some() {
+                        let twice = if suffix.is_empty() {
+                            node.tail.replace((tail, index)).is_some()
+                        } else {
+                            node.ending.push((tail, suffix, index));
+                            node.ending.iter().filter(|(_, s, _)| *s == suffix).count() > 1
+                        };
+                        if twice {
                             return Err(format!("{pattern}: this path is declared twice"));
                         }
                         self.endpoints.push(endpoint);
@@ -182,6 +193,16 @@ impl Compiled {
                 captures.pop();
             }
         }
+        for (name, suffix, index) in &node.ending {
+            let inner = rest.strip_suffix(suffix).filter(|inner| !inner.is_empty());
+            if let Some(inner) = inner {
+                captures.push((name, inner));
+                if self.offer(*index, operation, captures, best) {
+                    return true;
+                }
+                captures.pop();
+            }
+        }
         if let Some((name, index)) = node.tail
             && (!done || empty_tail)
         {
@@ -233,6 +254,11 @@ impl Endpoint {
 
 /// A bound handler, waiting for its transaction.
 pub type Start = Box<dyn FnOnce(View, Arc<Inner>) -> BoxFuture<'static, Result<Answer>> + Send>;
+
+/// How many bytes of the pattern stand after its tail, the slash included.
+fn after_tail(segments: &[&str], tail: usize) -> usize {
+    segments[tail + 1..].iter().map(|s| s.len() + 1).sum()
+}
 
 /// A call made ready: its request is read, its handler is bound, its resources are known.
 pub struct Prepared {

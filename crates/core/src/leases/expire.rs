@@ -111,6 +111,11 @@ pub async fn run(core: Weak<Core>) {
                 }
             }
         }
+        if beats % 4 == 0
+            && let Err(error) = crate::sys::finish_removals(&core).await
+        {
+            tracing::warn!(target: "core", %error, "the data of a removed mount could not be removed; it will be tried again");
+        }
         if beats % 20 == 0
             && let Err(error) = roll_back_intents(&core).await
         {

@@ -1,5 +1,9 @@
 //! `sys/`: the server, called like an engine. One file a topic; all of it goes through the pipeline.
 
+mod mounts;
+
+pub(crate) use mounts::finish_removals;
+
 use crate::core::Core;
 use coffer_engine::{Declare, Engine, Mount};
 use coffer_types::{Error, Result};
@@ -32,5 +36,6 @@ impl Engine for Sys {
         crate::leases::routes::declare(d);
         crate::wrapping::routes::declare(d);
         crate::seal::routes::declare(d);
+        mounts::declare(d);
     }
 }
