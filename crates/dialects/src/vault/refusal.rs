@@ -38,6 +38,24 @@ impl Refusal {
         Self::Error { status: StatusCode::REQUEST_TIMEOUT, message: Cow::Borrowed("the request did not arrive in time") }
     }
 
+    /// The body ended before it was whole. For the server.
+    pub const fn broken_off() -> Self {
+        Self::Error { status: StatusCode::BAD_REQUEST, message: Cow::Borrowed("the request's body broke off") }
+    }
+
+    /// More is under way than the server has room for. For the server.
+    pub const fn busy() -> Self {
+        Self::Error {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: Cow::Borrowed("too many large requests at once; try again"),
+        }
+    }
+
+    /// A rule of the listener forbids the request. For the server.
+    pub fn by_listener(status: StatusCode, message: &'static str) -> Self {
+        Self::with(status, message)
+    }
+
     /// The call took longer than `max_request_duration`. For the server.
     pub const fn took_too_long() -> Self {
         Self::Error {

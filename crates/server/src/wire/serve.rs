@@ -1,0 +1,211 @@
+//! One request: pick the dialect, decode, let the core answer, encode.
+
+use super::activity::Activity;
+use super::body::{self, Budget};
+use super::cors;
+use super::settings::{Metrics, Settings};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use coffer_crypto::random::Random;
+use coffer_dialects::pick::{Spoken, not_built, pick};
+use coffer_dialects::vault::{self, DecodeContext, Refusal, Rendering};
+use coffer_engine::{Answer, Call, Remote, RequestId};
+use coffer_types::{Error, Result};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// What answers calls: the core, or a test's stand-in.
+pub trait Serve: Clone + Send + Sync + 'static {
+    fn serve(&self, call: Call) -> impl Future<Output = Result<Answer>> + Send;
+}
+
+impl Serve for Arc<coffer_core::Core> {
+    async fn serve(&self, call: Call) -> Result<Answer> {
+        coffer_core::Core::serve(self, call).await
+    }
+}
+
+/// What all connections of a listener share.
+pub(super) struct Endpoint<S> {
+    pub(super) core: S,
+    pub(super) random: Arc<dyn Random>,
+    /// Shared by all listeners.
+    pub(super) budget: Arc<Budget>,
+    pub(super) settings: ArcSwap<Settings>,
+}
+
+/// The other end of a connection.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) ip: Option<IpAddr>,
+    pub(super) port: u16,
+    pub(super) certificate: Option<Arc<[u8]>>,
+}
+
+impl<S: Serve> Endpoint<S> {
+    /// Answers a request, whatever it is.
+    pub(super) async fn respond(&self, peer: &Peer, activity: &Activity, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let _in_flight = activity.begin(request.version() >= Version::HTTP_2);
+        let settings = self.settings.load_full();
+        let (parts, body) = request.into_parts();
+        let mut origin = None;
+        let outcome = self.answer(&settings, peer, &parts, body, &mut origin).await;
+        let mut response = outcome.unwrap_or_else(|refusal| refusal.into_response(&parts.method));
+        if let Some(origin) = origin {
+            cors::allow(response.headers_mut(), origin);
+        }
+        settings.headers.apply(&mut response);
+        response.map(Full::new)
+    }
+
+    async fn answer(
+        &self,
+        settings: &Settings,
+        peer: &Peer,
+        parts: &Parts,
+        body: Incoming,
+        origin: &mut Option<http::HeaderValue>,
+    ) -> Result<Response<Bytes>, Refusal> {
+        if let Some(cors) = &settings.cors {
+            *origin = cors.check(parts)?;
+            if let Some(response) = cors.preflight(parts) {
+                return Ok(response);
+            }
+        }
+        let spoken = pick(parts, settings.speaks);
+        match spoken {
+            Spoken::Vault => {}
+            Spoken::Ui | Spoken::Nobody => return Err(Refusal::nothing_here()),
+            Spoken::Aws(_) | Spoken::Azure | Spoken::Gcp { .. } => return not_built(spoken).ok_or_else(Refusal::nothing_here),
+        }
+        if settings.require_request_header && parts.headers.get("x-vault-request").is_none_or(|value| value.as_bytes() != b"true")
+        {
+            return Err(Refusal::by_listener(StatusCode::PRECONDITION_FAILED, "missing \"X-Vault-Request\" header"));
+        }
+        let ip = settings.forwarded.client(peer.ip, &parts.headers)?;
+        let body = body::read(body, settings.max_body, settings.timeouts.body, &self.budget).await?;
+        let id = request_id(&*self.random);
+        let cx = DecodeContext {
+            id: id.clone(),
+            remote: Remote { ip, port: peer.port, certificate: peer.certificate.clone() },
+            listener: settings.traits.clone(),
+            limits: &settings.limits,
+        };
+        let call = vault::decode(parts, &body, cx)?;
+        drop(body);
+        let metrics = call.path.as_str() == "sys/metrics";
+        if matches!((settings.metrics, metrics), (Metrics::Only, false) | (Metrics::Refused, true)) {
+            return Err(Refusal::nothing_here());
+        }
+        let result = within(settings.max_duration, unwinding(self.core.serve(call))).await?;
+        if let Err(error) = &result {
+            log(&id, error);
+        }
+        Ok(vault::encode(result, Rendering { id: &id, head: parts.method == Method::HEAD }))
+    }
+}
+
+/// What only the log may read of an error.
+fn log(id: &str, error: &Error) {
+    if let Some(cause) = error.cause() {
+        tracing::error!(target: "core", request_id = id, kind = ?error.kind(), cause = %Chain(cause), "request failed");
+    }
+}
+
+/// An error with its sources.
+struct Chain<'a>(&'a (dyn std::error::Error + 'a));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(source) = next {
+            write!(f, ": {source}")?;
+            next = source.source();
+        }
+        Ok(())
+    }
+}
+
+/// Awaits `call`, at most for `limit`. Most calls are answered at once: those pay for no timer.
+async fn within<T>(limit: Option<Duration>, call: impl Future<Output = T>) -> Result<T, Refusal> {
+    let mut call = pin!(call);
+    let Some(limit) = limit else { return Ok(call.await) };
+    let at_once = poll_fn(|cx| {
+        Poll::Ready(match call.as_mut().poll(cx) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        })
+    });
+    match at_once.await {
+        Some(result) => Ok(result),
+        None => tokio::time::timeout(limit, call).await.map_err(|_| Refusal::took_too_long()),
+    }
+}
+
+/// A panic in a handler ends that call, not the connection with other calls on it.
+async fn unwinding(call: impl Future<Output = Result<Answer>>) -> Result<Answer> {
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        // The call is not polled again after it has panicked, so nobody sees what it left half-done.
+        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)))
+            .unwrap_or_else(|_| Poll::Ready(Err(Error::internal("a handler panicked"))))
+    })
+    .await
+}
+
+/// A random id in the form of a UUID.
+fn request_id(random: &dyn Random) -> RequestId {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut bytes = [0u8; 16];
+    random.fill(&mut bytes);
+    let mut id = String::with_capacity(36);
+    for (n, byte) in bytes.iter().enumerate() {
+        if matches!(n, 4 | 6 | 8 | 10) {
+            id.push('-');
+        }
+        id.push(char::from(HEX[usize::from(byte >> 4)]));
+        id.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+    id.into_boxed_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_crypto::random::SeededRandom;
+
+    #[test]
+    fn ids_look_like_uuids_and_differ() {
+        let random = SeededRandom::for_tests_only(1);
+        let (a, b) = (request_id(&random), request_id(&random));
+        assert_ne!(a, b);
+        let groups: Vec<usize> = a.split('-').map(str::len).collect();
+        assert_eq!(groups, [8, 4, 4, 4, 12]);
+        assert!(a.bytes().all(|c| c == b'-' || c.is_ascii_hexdigit() && !c.is_ascii_uppercase()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_end_in_time_or_are_given_up() {
+        let limit = Some(Duration::from_secs(1));
+        assert_eq!(within(limit, async { 7 }).await, Ok(7));
+        assert_eq!(within(limit, tokio::time::sleep(Duration::from_millis(999))).await, Ok(()));
+        assert!(within(limit, tokio::time::sleep(Duration::from_secs(2))).await.is_err());
+        assert_eq!(within(None, tokio::time::sleep(Duration::from_secs(1_000_000))).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_our_fault_and_says_nothing() {
+        let error = unwinding(async { panic!("canary") }).await.err().unwrap();
+        assert_eq!((error.kind(), error.public()), (coffer_types::Kind::Internal, "internal error"));
+    }
+}
