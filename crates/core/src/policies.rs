@@ -27,55 +27,93 @@ pub const PASSWORD: &str = "core/policy/password/";
 /// What a wrapping token may do, in words, for whoever looks it up; unwrapping itself is a public route.
 const RESPONSE_WRAPPING: &str = "path \"sys/wrapping/unwrap\" {\n  capabilities = [\"update\"]\n}\n";
 
-/// A policy's text.
-#[derive(Serialize, Deserialize)]
+/// A policy as it is stored.
+#[derive(Default, Serialize, Deserialize)]
 pub struct PolicyText {
     pub text: String,
+    #[serde(default)]
+    pub modified: Timestamp,
+    #[serde(default)]
+    pub version: i64,
+    #[serde(default)]
+    pub cas_required: bool,
+    /// It grants and denies nothing any more from then on.
+    #[serde(default)]
+    pub expires: Timestamp,
+    #[serde(default)]
+    pub allow_wildcards: bool,
+    #[serde(default)]
+    pub allow_slashes: bool,
 }
 
 impl Record for PolicyText {
     const FORMAT: u8 = 1;
 }
 
-/// The text of an ACL policy: the stored one, else the one that the server brings along.
-pub async fn text(view: &View, name: &str) -> Result<Option<String>> {
+/// An ACL policy: the stored one, else the one that the server brings along.
+pub async fn find(view: &View, name: &str) -> Result<Option<PolicyText>> {
     if let Some(stored) = view.get::<PolicyText>(&format!("{ACL}{name}")).await? {
-        return Ok(Some(stored.text));
+        return Ok(Some(stored));
     }
     Ok(match name {
-        "default" => Some(DEFAULT_POLICY.to_owned()),
-        crate::wrapping::POLICY => Some(RESPONSE_WRAPPING.to_owned()),
+        "default" => {
+            Some(PolicyText { text: DEFAULT_POLICY.to_owned(), modified: Timestamp(1), version: 1, ..PolicyText::default() })
+        }
+        "root" => Some(PolicyText::default()),
+        crate::wrapping::POLICY => Some(PolicyText { text: RESPONSE_WRAPPING.to_owned(), version: 1, ..PolicyText::default() }),
         _ => None,
     })
 }
 
 /// Is there such a policy?
 pub async fn exists(view: &View, name: &str) -> Result<bool> {
-    Ok(name == "root" || text(view, name).await?.is_some())
+    Ok(find(view, name).await?.is_some())
 }
 
 /// Compiles policies by name. Names without a policy grant nothing; a text that no longer parses is our fault, and then
 /// nothing is granted at all, since what it would have denied is not known.
 pub async fn compile_named(view: &View, names: &[Box<str>], now: Timestamp) -> Result<Compiled> {
+    compile_until(view, names, now).await.map(|(compiled, _)| compiled)
+}
+
+/// And until when the result holds: a policy, or one of its blocks, may end by itself.
+async fn compile_until(view: &View, names: &[Box<str>], now: Timestamp) -> Result<(Compiled, Option<Timestamp>)> {
     let mut policies = Vec::with_capacity(names.len());
+    let mut ends: Vec<Timestamp> = Vec::new();
     for name in names {
         if &**name == "root" {
             policies.push(Arc::new(Policy::root()));
-        } else if let Some(text) = text(view, name).await? {
-            let policy = Policy::parse(name, &text)
-                .map_err(|e| Error::internal(format!("the stored policy {name:?} does not parse: {e}")))?;
-            policies.push(Arc::new(policy));
+            continue;
         }
+        let Some(stored) = find(view, name).await? else { continue };
+        if !stored.expires.is_never() {
+            if stored.expires <= now {
+                continue;
+            }
+            ends.push(stored.expires);
+        }
+        let mut policy = Policy::parse(name, &stored.text)
+            .map_err(|e| Error::internal(format!("the stored policy {name:?} does not parse: {e}")))?;
+        policy.allow_wildcards_in_identity_templates = stored.allow_wildcards;
+        policy.allow_slashes_in_identity_templates = stored.allow_slashes;
+        policies.push(Arc::new(policy));
     }
-    compile(&policies, &(), now).map_err(|_| Error::denied())
+    let compiled = compile(&policies, &(), now).map_err(|_| Error::denied())?;
+    ends.extend(compiled.valid_until());
+    Ok((compiled, ends.into_iter().min()))
 }
 
 /// Compiled sets, by the names of their policies. Emptied whenever a policy changes; bounded.
 #[derive(Default)]
 pub struct PolicyCache {
-    sets: RwLock<HashMap<Arc<[Box<str>]>, Arc<Compiled>>>,
+    sets: RwLock<HashMap<Arc<[Box<str>]>, Cached>>,
     /// Counts the clearings, so that a set compiled from older texts is not put in after one.
     generation: AtomicU64,
+}
+
+struct Cached {
+    compiled: Arc<Compiled>,
+    until: Option<Timestamp>,
 }
 
 /// More sets than this are not kept: a server has a few hundred.
@@ -91,18 +129,19 @@ impl PolicyCache {
     /// The set of these policies.
     pub async fn compiled(&self, view: &View, names: &Arc<[Box<str>]>, now: Timestamp) -> Result<Arc<Compiled>> {
         if let Some(found) = self.sets.read().get(names)
-            && found.valid_until().is_none_or(|until| now < until)
+            && found.until.is_none_or(|until| now < until)
         {
-            return Ok(found.clone());
+            return Ok(found.compiled.clone());
         }
         let generation = self.generation.load(Ordering::Acquire);
-        let compiled = Arc::new(compile_named(view, names, now).await?);
+        let (compiled, until) = compile_until(view, names, now).await?;
+        let compiled = Arc::new(compiled);
         let mut sets = self.sets.write();
         if self.generation.load(Ordering::Acquire) == generation {
             if sets.len() >= SETS {
                 sets.clear();
             }
-            sets.insert(names.clone(), compiled.clone());
+            sets.insert(names.clone(), Cached { compiled: compiled.clone(), until });
         }
         Ok(compiled)
     }

@@ -1,6 +1,8 @@
 //! `sys/`: the server, called like an engine. One file a topic; all of it goes through the pipeline.
 
+mod capabilities;
 mod mounts;
+mod policies;
 
 pub(crate) use mounts::finish_removals;
 
@@ -37,5 +39,7 @@ impl Engine for Sys {
         crate::wrapping::routes::declare(d);
         crate::seal::routes::declare(d);
         mounts::declare(d);
+        policies::declare(d);
+        capabilities::declare(d);
     }
 }
