@@ -110,7 +110,7 @@ fn pattern(policy: &Policy, path: &PathRule, subject: &dyn Subject, now: Timesta
         Place::Templated(template) => {
             let (wildcards, slashes) = (policy.allow_wildcards_in_identity_templates, policy.allow_slashes_in_identity_templates);
             let filled = template.fill(subject, wildcards, slashes).map_err(|unfilled| unfilled.to_string())?;
-            Pattern::parse(&filled).map_err(|_| "filled, its path has the forbidden wildcards +*".to_owned())
+            Pattern::parse(&filled).map_err(|bad| format!("filled, its path is no path of a rule: {bad}"))
         }
     }
 }

@@ -34,6 +34,6 @@ pub use decide::{Ask, Match, PageLimit, Reason, Verdict};
 pub use explain::{Explanation, OtherRule};
 pub use filter::ListFilter;
 pub use parameters::{NoParameters, Parameter, Parameters};
-pub use parse::{PathRule, Policy, PolicyError};
-pub use pattern::Pattern;
+pub use parse::{MAX_POLICY, PathRule, Policy, PolicyError};
+pub use pattern::{BadPattern, Pattern};
 pub use template::{Expression, Subject, Template};

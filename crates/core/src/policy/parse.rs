@@ -75,6 +75,10 @@ impl From<ParseError> for PolicyError {
     }
 }
 
+/// Longest text of a policy, in bytes. A compiled set can take many times the memory of its text, so this bounds what one author
+/// can take; Vault's integrated storage takes no larger policy either.
+pub const MAX_POLICY: usize = 1 << 20;
+
 const PATH_KEYS: [&str; 13] = [
     "comment",
     "policy",
@@ -98,6 +102,9 @@ impl Policy {
     /// [`PolicyError`] for a text that does not parse, unknown keys and capabilities, wrong types, and what is known and can't be
     /// enforced here (`control_group`, `mfa_methods`): to ignore those would grant more than the author meant.
     pub fn parse(name: &str, text: &str) -> Result<Self, PolicyError> {
+        if text.len() > MAX_POLICY {
+            return Err(PolicyError(format!("longer than {MAX_POLICY} bytes")));
+        }
         let document = coffer_hcl::parse(text)?;
         check_keys(&document.body, &["name", "path"]).map_err(PolicyError)?;
         if let Some(item) = document.body.get("name")
@@ -154,7 +161,7 @@ fn path_rule(path: &str, pos: Pos, body: &Body) -> Result<PathRule, String> {
     }
     let fields = Fields { body };
     let expires = fields.expiration().map_err(twice)?;
-    let pattern = || Pattern::parse(path).map_err(|_| twice("invalid use of wildcards ('+*' is forbidden)".to_owned()));
+    let pattern = || Pattern::parse(path).map_err(|bad| twice(bad.to_string()));
     let place = match template {
         Some(template) => {
             pattern()?;
@@ -348,6 +355,7 @@ fn json(value: &Value) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn error(text: &str) -> String {
         Policy::parse("p", text).expect_err(text).to_string()
@@ -470,6 +478,26 @@ mod tests {
         ] {
             assert_eq!(error(text), want, "{text}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(words in proptest::collection::vec(prop_oneof![
+            Just("path"), Just(" \"a/+/b*\" "), Just("{"), Just("}"), Just(" capabilities = "), Just("[\"read\"]"), Just("\"{{identity.entity.id}}\""),
+            Just(" = "), Just("["), Just("]"), Just(" allowed_parameters "), Just(","), Just("\"x\""), Just(" 5 "), Just("\n"), Just(":"),
+            Just(" expiration "), Just(" list_scan_response_keys_filter_path "), Just("\"{{ .key"), Just("}}\""), Just("null"),
+        ], 0..24)) {
+            if let Ok(policy) = Policy::parse("p", &words.concat()) {
+                let compiled = crate::policy::compile(&[policy.into()], &(), Timestamp::NEVER);
+                prop_assert!(compiled.is_ok_and(|compiled| compiled.capabilities("a/x/by").len() < 12));
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_too_long_is_refused() {
+        assert!(Policy::parse("p", &" ".repeat(MAX_POLICY)).is_ok());
+        assert!(error(&" ".repeat(MAX_POLICY + 1)).ends_with("longer than 1048576 bytes"));
     }
 
     /// Refused, in words of our own.

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use coffer_types::path::MAX_PATH;
+
 /// The path of a rule.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Pattern {
@@ -14,19 +16,36 @@ pub enum Pattern {
     Segments(Box<str>),
 }
 
-/// `+*` would be read differently by different people.
+/// Why a text can't be the path of a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ForbiddenWildcards;
+pub enum BadPattern {
+    /// `+*` would be read differently by different people.
+    ForbiddenWildcards,
+    /// No call has so long a path; and a rule of a million segments would cost memory for nothing.
+    TooLong,
+}
+
+impl fmt::Display for BadPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForbiddenWildcards => f.write_str("invalid use of wildcards ('+*' is forbidden)"),
+            Self::TooLong => write!(f, "longer than the {MAX_PATH} bytes that a path can have"),
+        }
+    }
+}
 
 impl Pattern {
     /// Reads the path of a rule. One leading `/` is dropped, as calls have none.
     ///
     /// # Errors
-    /// [`ForbiddenWildcards`] where `+*` stands in it.
-    pub fn parse(text: &str) -> Result<Self, ForbiddenWildcards> {
+    /// [`BadPattern`].
+    pub fn parse(text: &str) -> Result<Self, BadPattern> {
         let text = text.strip_prefix('/').unwrap_or(text);
+        if text.len() > MAX_PATH {
+            return Err(BadPattern::TooLong);
+        }
         if text.contains("+*") {
-            return Err(ForbiddenWildcards);
+            return Err(BadPattern::ForbiddenWildcards);
         }
         Ok(if text == "+" || text.starts_with("+/") || text.contains("/+") {
             Self::Segments(text.into())
@@ -124,8 +143,14 @@ mod tests {
             assert_eq!(want.to_string(), text.strip_prefix('/').unwrap_or(text));
         }
         for text in ["+*", "a/+*", "+*/a", "a+*"] {
-            assert_eq!(Pattern::parse(text), Err(ForbiddenWildcards), "{text}");
+            assert_eq!(Pattern::parse(text), Err(BadPattern::ForbiddenWildcards), "{text}");
         }
+    }
+
+    #[test]
+    fn paths_longer_than_any_call_has_are_refused() {
+        assert!(Pattern::parse(&"a".repeat(MAX_PATH)).is_ok());
+        assert_eq!(Pattern::parse(&"+/".repeat(MAX_PATH)), Err(BadPattern::TooLong));
     }
 
     /// The order of Vault's documentation ("Policy syntax", priority matching), least specific first.
