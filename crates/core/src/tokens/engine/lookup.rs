@@ -3,7 +3,7 @@
 use super::TokenEngine;
 use crate::tokens::record::{ACCESSORS, TokenRecord};
 use coffer_engine::{Ctx, Declare, NoInput, Reply, Request};
-use coffer_types::{Error, Kind, Object, Result, Secret, Timestamp};
+use coffer_types::{Error, Json, Kind, Object, Result, Secret, Timestamp};
 
 pub(super) fn declare(d: &mut Declare<TokenEngine>) {
     d.at("lookup").about("Look a token up.").read(lookup).write(lookup);
@@ -72,7 +72,7 @@ fn show(token: &TokenRecord, text: &str, now: Timestamp) -> Object {
     }
     let meta = (!token.meta.is_empty()).then(|| token.meta.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Object>());
     shown.insert("meta", meta);
-    shown.insert("num_uses", token.num_uses);
+    shown.insert("num_uses", if spent { Json::from(-1) } else { Json::from(token.num_uses) });
     shown.insert("orphan", token.is_orphan());
     shown.insert("path", token.path.as_str());
     shown.insert("policies", token.policies.clone());

@@ -1,0 +1,3 @@
+//! The whole server in one process, against what was recorded of the reference.
+
+mod recorded;
