@@ -107,32 +107,7 @@ impl<S: Serve> Endpoint<S> {
             return Err(Refusal::nothing_here());
         }
         let result = within(settings.max_duration, unwinding(self.core.serve(call))).await?;
-        if let Err(error) = &result {
-            log(&id, error);
-        }
         Ok(vault::encode(result, Rendering { id: &id, head: parts.method == Method::HEAD }))
-    }
-}
-
-/// What only the log may read of an error.
-fn log(id: &str, error: &Error) {
-    if let Some(cause) = error.cause() {
-        tracing::error!(target: "core", request_id = id, kind = ?error.kind(), cause = %Chain(cause), "request failed");
-    }
-}
-
-/// An error with its sources.
-struct Chain<'a>(&'a (dyn std::error::Error + 'a));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(source) = next {
-            write!(f, ": {source}")?;
-            next = source.source();
-        }
-        Ok(())
     }
 }
 
@@ -157,8 +132,10 @@ async fn unwinding(call: impl Future<Output = Result<Answer>>) -> Result<Answer>
     let mut call = pin!(call);
     poll_fn(|cx| {
         // The call is not polled again after it has panicked, so nobody sees what it left half-done.
-        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)))
-            .unwrap_or_else(|_| Poll::Ready(Err(Error::internal("a handler panicked"))))
+        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))).unwrap_or_else(|_| {
+            tracing::error!(target: "core", "a handler panicked");
+            Poll::Ready(Err(Error::internal("a handler panicked")))
+        })
     })
     .await
 }
