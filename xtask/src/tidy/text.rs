@@ -7,7 +7,7 @@ const MOST_LINES_OF_THE_MAP: usize = 300;
 
 /// One fault a line.
 pub(crate) fn faults(root: &Path, files: &[String]) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut faults = tests_that_are_not_there(root, files);
     for file in files {
         // Recorded data is not ours to word; what is no text has no words.
         let Some(text) = (!file.contains("/golden/")).then(|| std::fs::read_to_string(root.join(file)).ok()).flatten() else {
@@ -21,6 +21,31 @@ pub(crate) fn faults(root: &Path, files: &[String]) -> Vec<String> {
         }
     }
     faults
+}
+
+/// A page that says which test shows something names tests that exist.
+fn tests_that_are_not_there(root: &Path, files: &[String]) -> Vec<String> {
+    const PAGE: &str = "docs/past-vulnerabilities.md";
+    let Ok(page) = std::fs::read_to_string(root.join(PAGE)) else { return Vec::new() };
+    let sources: String = files
+        .iter()
+        .filter(|file| file.ends_with(".rs") || file.ends_with(".py"))
+        .filter_map(|file| std::fs::read_to_string(root.join(file)).ok())
+        .collect();
+    unknown_tests(&page, &sources).map(|name| format!("{PAGE}: no test is called {name}")).collect()
+}
+
+/// The names of tests in a page (words in backticks with three or more parts) that no source defines.
+fn unknown_tests<'a>(page: &'a str, sources: &'a str) -> impl Iterator<Item = &'a str> {
+    let named = page.split('`').skip(1).step_by(2);
+    named
+        .filter(|name| name.matches('_').count() >= 2 || name.starts_with("test_"))
+        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))
+        .filter(|name| {
+            !sources.contains(&format!("fn {name}("))
+                && !sources.contains(&format!("def {name}("))
+                && !sources.contains(&format!("def test_{name}("))
+        })
 }
 
 /// Words that do not belong in the project: places of one machine, and talk of how it was written.
@@ -204,6 +229,13 @@ mod tests {
         assert_eq!(words("a.md", &text).len(), 1);
         assert!(words("a.md", &text)[0].starts_with("a.md:2:"));
         assert!(words("a.md", "it does work /work-dir").is_empty());
+    }
+
+    #[test]
+    fn a_test_that_a_page_names_must_exist() {
+        let sources = "fn one_that_is_there() {}\n    def test_other_in_python(self):";
+        let page = "see `one_that_is_there`, `test_other_in_python`, `other_in_python`, `types::Path` and `one_that_was_renamed`";
+        assert_eq!(unknown_tests(page, sources).collect::<Vec<_>>(), ["one_that_was_renamed"]);
     }
 
     #[test]
