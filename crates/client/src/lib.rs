@@ -11,6 +11,7 @@ mod connect;
 mod env;
 mod error;
 mod instead;
+pub mod pair;
 mod request;
 mod tls;
 pub mod token;

@@ -1,8 +1,7 @@
 //! What `operator diagnose` looks at.
 
+use coffer_client::pair::Chain;
 use coffer_server::config::{Bind, Config, KeySource, Listener, Seal, StorageKind};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -308,33 +307,19 @@ fn listener(listener: &Listener) -> Check {
 
 /// A listener's certificate and key: readable, of one another, within their dates.
 fn tls(cert: &Path, key: &Path) -> Vec<Check> {
-    let chain = std::fs::read(cert)
-        .map_err(|e| e.to_string())
-        .and_then(|text| CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string()));
-    let chain = match chain {
-        Ok(chain) if !chain.is_empty() => chain,
-        Ok(_) => return vec![bad("Certificate", format!("{} holds no certificate.", cert.display()))],
+    let chain = match Chain::read(cert) {
+        Ok(chain) => chain,
         Err(why) => return vec![bad("Certificate", format!("{}: {why}", cert.display()))],
     };
-    let mut out = vec![dates(&chain[0], SystemTime::now())];
-    let private = match PrivateKeyDer::from_pem_file(key) {
-        Ok(private) => private,
-        Err(e) => {
-            out.push(bad("Key", format!("{}: {e}", key.display())));
-            return out;
-        }
-    };
+    let mut out = vec![dates(chain.own(), SystemTime::now())];
     if let Ok(mode) = std::fs::metadata(key).map(|m| m.permissions().mode() & 0o777)
         && mode & 0o077 != 0
     {
         out.push(doubtful("Key Permissions", format!("Others can read it ({mode:04o}): chmod 0600 {}", key.display())));
     }
-    let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private);
-    let matches = signer.map(|signer| rustls::sign::CertifiedKey::new(chain, signer).keys_match());
-    out.push(match matches {
-        Ok(Ok(())) => good("Key", "It belongs to the certificate."),
-        Ok(Err(e)) => bad("Key", format!("{} does not belong to the certificate: {e}", key.display())),
-        Err(e) => bad("Key", format!("{} is of a kind that can't be used: {e}", key.display())),
+    out.push(match chain.belongs_to(key) {
+        Ok(()) => good("Key", "It belongs to the certificate."),
+        Err(why) => bad("Key", format!("{}: {why}", key.display())),
     });
     out
 }
