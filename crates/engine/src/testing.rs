@@ -5,8 +5,9 @@ use crate::BoxFuture;
 use crate::call::{Call, Credential, Fields, Permit, Principal, RawFields, Remote};
 use crate::context::{Host, Inner, Mount, MountClass};
 use crate::declare::{Declared, Engine};
-use crate::reply::{Answer, TokenKind};
-use crate::route::{Erased, Factory, Miss};
+use crate::lease::Terms;
+use crate::reply::{Answer, LeaseAsk, TokenKind};
+use crate::route::{Erased, Miss};
 use crate::view::{Plain, Txn, View};
 use coffer_types::json::Limits;
 use coffer_types::{Dialect, Error, Json, Kind, Object, Operation, Path, Result, Secret, Span, Timestamp, secret};
@@ -57,17 +58,22 @@ impl Bench {
     /// If the declaration is faulty or the engine does not open.
     #[allow(clippy::expect_used, reason = "a test's own set-up")]
     pub fn new<E: Engine>(path: &str, options: &[(&str, &str)]) -> Self {
-        let mount = Arc::new(Mount {
-            class: MountClass::Engine,
-            path: path.into(),
-            kind: E::KIND.into(),
-            accessor: format!("{}_0000", E::KIND).into(),
-            uuid: "00000000-0000-0000-0000-000000000000".into(),
-            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            default_lease_ttl: Span::from_secs(2_764_800),
-            max_lease_ttl: Span::from_secs(2_764_800),
-        });
-        let engine = Declared::<E>::new().expect("a sound declaration").open(&mount).expect("an engine that opens");
+        let mount = mount::<E>(path, options);
+        let engine = E::open(&mount).expect("an engine that opens");
+        Self::over(mount, Arc::new(engine))
+    }
+
+    /// An engine that the test made itself, with what it reaches outside.
+    ///
+    /// # Panics
+    /// If the declaration is faulty.
+    pub fn with<E: Engine>(path: &str, engine: Arc<E>) -> Self {
+        Self::over(mount::<E>(path, &[]), engine)
+    }
+
+    #[allow(clippy::expect_used, reason = "a test's own set-up")]
+    fn over<E: Engine>(mount: Arc<Mount>, engine: Arc<E>) -> Self {
+        let engine = Declared::<E>::new().expect("a sound declaration").on(engine);
         let world = Arc::new(World {
             stored: Mutex::default(),
             now: AtomicI64::new(Timestamp::from_secs(1_795_404_202).0),
@@ -121,7 +127,11 @@ impl Bench {
 
     /// A call as core runs it, without policies: route, existence, handler, commit. Reads get a fresh
     /// transaction each.
-    pub fn send(&self, operation: Operation, path: &str, mut fields: Fields) -> Result<Answer, Failed> {
+    pub fn send(&self, operation: Operation, path: &str, fields: Fields) -> Result<Answer, Failed> {
+        self.run(operation, path, fields, true)
+    }
+
+    fn run(&self, operation: Operation, path: &str, mut fields: Fields, commit: bool) -> Result<Answer, Failed> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         for pair in query.split('&').filter(|p| !p.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -156,8 +166,44 @@ impl Bench {
             inner.existed = existed;
         }
         let answer = block_on((prepared.run)(txn.view(), inner))?;
-        txn.commit();
+        if commit {
+            txn.commit();
+        }
         Ok(answer)
+    }
+
+    /// As [`Bench::call`], but the process ends before the commit: what the handler did outside stays, what it
+    /// wrote does not.
+    pub fn call_and_crash(&self, operation: Operation, path: &str, body: &str) -> Result<Answer, Failed> {
+        let fields = Fields { body: if body.is_empty() { Object::new() } else { object(body) }, ..Fields::default() };
+        self.run(operation, path, fields, false)
+    }
+
+    /// Renews a lease that a reply asked for.
+    pub fn renew(&self, lease: &LeaseAsk) -> Result<Terms, Failed> {
+        self.within(|view, inner| self.engine.renew_lease(lease.kind, &lease.internal, view, inner).unwrap_or_else(undeclared))
+    }
+
+    /// Revokes a lease that a reply asked for.
+    pub fn revoke(&self, lease: &LeaseAsk) -> Result<(), Failed> {
+        self.within(|view, inner| self.engine.revoke_lease(lease.kind, &lease.internal, view, inner).unwrap_or_else(undeclared))
+    }
+
+    /// Rolls back what intents are left over, as core does in the background; how many could not be.
+    pub fn roll_back(&self) -> usize {
+        let mut left = 0;
+        for name in self.engine.intents() {
+            let prefix = format!("intents/{name}/");
+            for key in self.keys().into_iter().filter(|k| k.starts_with(&prefix)) {
+                let record = self.stored(&key).unwrap_or_default();
+                let done = self.within(|view, inner| {
+                    inner.intents.delete(key.strip_prefix("intents/").unwrap_or(&key));
+                    self.engine.roll_back(name, &record, view, inner).unwrap_or_else(undeclared)
+                });
+                left += usize::from(done.is_err());
+            }
+        }
+        left
     }
 
     /// A verb of a protocol without paths: the reply, and what policies would decide on.
@@ -191,6 +237,19 @@ impl Bench {
             now: self.world.now(),
         })
     }
+}
+
+fn mount<E: Engine>(path: &str, options: &[(&str, &str)]) -> Arc<Mount> {
+    Arc::new(Mount {
+        class: MountClass::Engine,
+        path: path.into(),
+        kind: E::KIND.into(),
+        accessor: format!("{}_0000", E::KIND).into(),
+        uuid: "00000000-0000-0000-0000-000000000000".into(),
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        default_lease_ttl: Span::from_secs(2_764_800),
+        max_lease_ttl: Span::from_secs(2_764_800),
+    })
 }
 
 /// A principal with a cubbyhole of this name.
@@ -235,6 +294,10 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         }
     }
     panic!("a future of a unit test waits");
+}
+
+fn undeclared<T: Send + 'static>() -> BoxFuture<'static, Result<T>> {
+    Box::pin(async { Err(Error::internal("no such kind is declared")) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,7 @@
 //! An in-memory server with a fake clock and seeded randomness: the real core and engines, called through the real
 //! Vault dialect, without a wire. For tests.
 
+pub mod engines;
 pub mod recorded;
 
 use bytes::Bytes;
