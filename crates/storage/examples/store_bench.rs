@@ -76,8 +76,13 @@ fn run(phase: &str, directory: &Path, count: u64) {
         "open" => runtime.block_on(open(directory, count)),
         "read" => runtime.block_on(read(&Embedded::open(directory, Options::default()).unwrap(), count)),
         "idle" => {
+            let start = Instant::now();
             let store = Embedded::open(directory, Options::default()).unwrap();
-            println!("empty embedded store: {} MB resident", resident());
+            println!("new store: made in {:.1} ms, {} MB resident", start.elapsed().as_secs_f64() * 1e3, resident());
+            drop(store);
+            let start = Instant::now();
+            let store = Embedded::open(directory, Options::default()).unwrap();
+            println!("empty store: opened in {:.1} ms, {} MB resident", start.elapsed().as_secs_f64() * 1e3, resident());
             drop(store);
         }
         other => panic!("{other}"),
