@@ -278,3 +278,55 @@ fn answer(request: Request, result: Result<Revision, CommitError>) {
     // Who no longer waits does not want to know.
     request.answer.send(result).ok();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::{Embedded, Options};
+    use std::path::Path;
+
+    const ROOM: u64 = 1000;
+
+    fn group(root: &Path) -> (Embedded, Group) {
+        let store = Embedded::open(root, Options::default()).unwrap();
+        let group = Group::after(store.shared.latest.load_full());
+        (store, group)
+    }
+
+    fn key(name: &str) -> Key {
+        Key::try_from(name).unwrap()
+    }
+
+    #[test]
+    fn a_member_sees_the_members_before_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (_store, mut group) = group(root.path());
+        let mut admit = |batch: Batch| group.admit(&batch, ROOM, ROOM);
+        let absent = || Batch::default().check(key("a"), Expect::Absent);
+        let at = |revision| Batch::default().check(key("a"), Expect::At(revision));
+
+        let first = admit(absent().put(key("a"), "1")).unwrap();
+        assert!(admit(absent().put(key("a"), "x").put(key("b"), "x")).unwrap_err().is_conflict());
+        assert_eq!(admit(at(first)).unwrap(), first, "a member that only checks gets the revision before it");
+        let second = admit(at(first).delete(key("a"))).unwrap();
+        assert!(admit(at(first).put(key("a"), "x")).unwrap_err().is_conflict());
+        assert!(admit(at(second)).unwrap_err().is_conflict(), "a removed key is at no revision");
+        let third = admit(absent().put(key("a"), "2")).unwrap();
+        assert!(Revision(0) < first && first < second && second < third);
+        assert_eq!(group.last, third);
+        let writes: Vec<_> = group.writes.iter().map(|(key, (at, value))| (&key[..], *at, value.as_deref())).collect();
+        assert_eq!(writes, [(&b"a"[..], third, Some(&b"2"[..]))], "nothing of those that conflict");
+    }
+
+    #[test]
+    fn without_room_a_member_that_puts_is_refused_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let (_store, mut group) = group(root.path());
+        let (put, delete) = (Batch::default().put(key("a"), ""), Batch::default().delete(key("a")));
+        assert!(matches!(group.admit(&put, ROOM - 1, ROOM), Err(CommitError::Full)));
+        assert_eq!(group.admit(&delete, ROOM / 4, ROOM).unwrap(), Revision(1));
+        assert!(matches!(group.admit(&delete, ROOM / 4 - 1, ROOM), Err(CommitError::Full)));
+        assert_eq!(group.admit(&Batch::default(), 0, ROOM).unwrap(), Revision(1));
+        assert_eq!(group.admit(&put, ROOM, ROOM).unwrap(), Revision(2));
+    }
+}
