@@ -94,6 +94,7 @@ impl Live {
         live.rebuild_router().await?;
         let txn = live.barrier.begin();
         crate::audit_store::restore(core, &txn.root_view()).await?;
+        crate::sys::status::note_version(&txn.root_view(), core.clock.now()).await?;
         txn.commit().await?;
         Ok(live)
     }

@@ -82,8 +82,7 @@ impl Core {
         let config = self.seal.config().ok_or_else(|| Error::internal("the seal has no configuration"))?;
         let (shares, otp, nonce) = {
             let mut slot = self.seal.root_token.lock();
-            let under_way =
-                slot.as_mut().ok_or_else(none)?;
+            let under_way = slot.as_mut().ok_or_else(none)?;
             under_way.ceremony.check_nonce(nonce, "root generation")?;
             match under_way.ceremony.add(share, config.threshold) {
                 None => {

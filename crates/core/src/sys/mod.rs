@@ -1,8 +1,12 @@
 //! `sys/`: the server, called like an engine. One file a topic; all of it goes through the pipeline.
 
+mod audit_devices;
 mod capabilities;
+mod internal;
 mod mounts;
 mod policies;
+mod remount;
+pub(crate) mod status;
 
 pub(crate) use mounts::finish_removals;
 
@@ -41,5 +45,9 @@ impl Engine for Sys {
         mounts::declare(d);
         policies::declare(d);
         capabilities::declare(d);
+        audit_devices::declare(d);
+        internal::declare(d);
+        remount::declare(d);
+        status::declare(d);
     }
 }

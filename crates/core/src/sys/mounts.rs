@@ -106,7 +106,7 @@ async fn enable(cx: &Ctx<Sys>, class: MountClass, ask: Enable) -> Result<Reply> 
     Ok(Reply::empty())
 }
 
-fn refuse_reserved(class: MountClass, path: &MountPath, verb: &str) -> Result<()> {
+pub(super) fn refuse_reserved(class: MountClass, path: &MountPath, verb: &str) -> Result<()> {
     let text = path.as_str();
     let reserved = class == MountClass::Engine && RESERVED.iter().any(|r| text.starts_with(r));
     if reserved { Err(Error::bad_request(format!("cannot {verb} {text:?}"))) } else { Ok(()) }

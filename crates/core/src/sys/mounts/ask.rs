@@ -40,11 +40,11 @@ pub(super) struct Enable {
     #[field(default)]
     pub external_entropy_access: bool,
     /// Kept for clients.
-    #[field(default)]
+    #[field(default, rename = "plugin_name")]
     pub _plugin_name: String,
     /// Kept for clients.
-    #[field(default)]
-    pub plugin_version: String,
+    #[field(default, rename = "plugin_version")]
+    pub _plugin_version: String,
     /// The engine's own options.
     #[field(default)]
     pub options: BTreeMap<String, String>,
@@ -79,8 +79,8 @@ pub(super) struct TuneAsk {
     /// The engine's own options.
     pub options: Option<BTreeMap<String, String>>,
     /// Kept for clients.
-    #[field(default)]
-    pub plugin_version: String,
+    #[field(default, rename = "plugin_version")]
+    pub _plugin_version: String,
 }
 
 impl TuneAsk {
