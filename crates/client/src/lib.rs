@@ -6,12 +6,12 @@
 
 mod address;
 mod answer;
+pub mod certificate;
 mod client;
 mod connect;
 mod env;
 mod error;
 mod instead;
-pub mod pair;
 mod request;
 mod tls;
 pub mod token;

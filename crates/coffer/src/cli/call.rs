@@ -227,7 +227,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn config(&self) -> Outcome<Config> {
+    /// Where the server is and as whom to speak, for a connection beside the usual one.
+    pub(crate) fn config(&self) -> Outcome<Config> {
         let mut config = Config::from_environment(&self.context.env)?;
         let given = |name: &str| Some(self.text(name)).filter(|v| !v.is_empty()).map(str::to_owned);
         let address = match (self.given_on_line("address"), given("agent-address"), given("address")) {

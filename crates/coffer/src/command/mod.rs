@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod basic;
 mod data;
+mod debug;
 mod kv;
 mod kv_metadata;
 mod kv_path;
@@ -16,6 +17,7 @@ mod namespace;
 pub(crate) mod operator;
 mod plugin;
 mod policy;
+mod policy_explain;
 mod secrets;
 mod server;
 mod status;
@@ -29,6 +31,7 @@ pub(crate) const COMMANDS: &[&[&Command]] = &[
     audit::COMMANDS,
     auth::COMMANDS,
     basic::COMMANDS,
+    debug::COMMANDS,
     kv::COMMANDS,
     kv_metadata::COMMANDS,
     lease::COMMANDS,
@@ -37,6 +40,7 @@ pub(crate) const COMMANDS: &[&[&Command]] = &[
     namespace::COMMANDS,
     plugin::COMMANDS,
     policy::COMMANDS,
+    policy_explain::COMMANDS,
     secrets::COMMANDS,
     server::COMMANDS,
     status::COMMANDS,

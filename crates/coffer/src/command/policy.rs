@@ -1,15 +1,14 @@
 //! `policy`: who may do what, written, read, tried out and explained.
 
-use super::basic::nothing;
 use super::data::opened;
-use crate::cli::{Arity, Because, Call, Command, Failure, Flag, Kind, Outcome, Output, Run};
-use crate::output::{self, Format, go, table};
+use crate::cli::{Arity, Because, Call, Command, Failure, Outcome, Output, Run};
+use crate::output::{self, Format};
 use coffer_client::Request;
 use coffer_types::Json;
 use coffer_types::json::Object;
 use zeroize::Zeroizing;
 
-pub(crate) const COMMANDS: &[&Command] = &[&POLICY, &LIST, &READ, &WRITE, &DELETE, &FMT, &EXPLAIN];
+pub(crate) const COMMANDS: &[&Command] = &[&POLICY, &LIST, &READ, &WRITE, &DELETE, &FMT];
 
 static POLICY: Command = Command {
     path: "policy",
@@ -147,83 +146,4 @@ fn fmt(call: &Call<'_>) -> Outcome {
     }
     call.line(&format!("Success! Formatted policy: {file}"));
     Ok(0)
-}
-
-static EXPLAIN: Command = Command {
-    path: "policy explain",
-    synopsis: "Say which rule allows or denies a call, and why",
-    args: "",
-    about: "Asks the server what it would decide for an operation on a path, which rule of which policy decides it, and why others do not match. For one's own token; with -token or -policy for another's, which needs sudo.\n\nExit code 0 where the call is allowed, 2 where it is denied.",
-    examples: &[
-        ("May I read this:", "policy explain -path=secret/data/app -operation=read"),
-        (
-            "May a token with these policies:",
-            "policy explain -policy=app -policy=default -path=secret/data/app -operation=update",
-        ),
-    ],
-    own: &[
-        Flag::new("operation", Kind::Text, "The operation.")
-            .default("read")
-            .values(&["create", "read", "update", "patch", "delete", "list", "scan", "recover"]),
-        Flag::new("path", Kind::Text, "The path of the API, as policies name it: for KV with versions with data/ in it."),
-        Flag::new("policy", Kind::List, "A policy to decide by in place of the token's. May be given several times."),
-        Flag::new("token", Kind::Text, "Another's token. - reads it from standard input."),
-    ],
-    output: Output::Format,
-    http: true,
-    arity: Arity::Exactly(0),
-    run: Run::Call(explain),
-};
-
-fn explain(call: &Call<'_>) -> Outcome {
-    let path = call.text("path").trim().trim_start_matches('/');
-    if path.is_empty() {
-        return Err(Failure::usage("Must specify the path with -path"));
-    }
-    let mut body = Object::new().with("path", path).with("operation", call.text("operation"));
-    match call.text("token") {
-        "" => {}
-        "-" => {
-            body.insert("token", call.stdin()?.trim());
-        }
-        token => {
-            body.insert("token", token);
-        }
-    }
-    if !call.list("policy").is_empty() {
-        if body.contains("token") {
-            return Err(Failure::usage("Cannot use -token with -policy: decide by the one or the others"));
-        }
-        body.insert("policies", call.list("policy").iter().flat_map(|p| p.split(',')).map(str::to_owned).collect::<Vec<_>>());
-    }
-    let found = call.ask_data(&Request::post("sys/policies/explain").json(body)).because(|| "Error explaining".into())?;
-    let Some(object) = found.as_object() else {
-        return Err(nothing("sys/policies/explain"));
-    };
-    let allowed = object.get("allowed").and_then(Json::as_bool).unwrap_or(false);
-    output::value(call, &found, |_| explained(object))?;
-    Ok(if allowed { 0 } else { 2 })
-}
-
-/// One line a member; lists of reasons one line each.
-fn explained(found: &Object) -> Vec<Vec<String>> {
-    let mut rows = Vec::new();
-    for (name, value) in found.iter() {
-        match value {
-            Json::Array(items) if !items.is_empty() => {
-                for (i, item) in items.iter().enumerate() {
-                    rows.push((if i == 0 { name.to_owned() } else { " ".to_owned() }, one_line(item)));
-                }
-            }
-            value => rows.push((name.to_owned(), one_line(value))),
-        }
-    }
-    table::pairs(rows)
-}
-
-fn one_line(value: &Json) -> String {
-    match value {
-        Json::Object(object) => object.iter().map(|(k, v)| format!("{k}: {}", go::text(v))).collect::<Vec<_>>().join(", "),
-        value => go::text(value),
-    }
 }

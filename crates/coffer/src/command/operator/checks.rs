@@ -1,6 +1,6 @@
 //! What `operator diagnose` looks at.
 
-use coffer_client::pair::Chain;
+use coffer_client::certificate::{self, Chain};
 use coffer_server::config::{Bind, Config, KeySource, Listener, Seal, StorageKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -224,38 +224,34 @@ pub(super) fn key_file(key: Option<&Path>, data: Option<&Path>) -> Check {
         }
     }
     if let Some(data) = data {
-        children.push(apart(key, data));
+        children.extend(apart(key, data));
     }
     Check::group("Check Seal", children)
 }
 
-fn apart(key: &Path, data: &Path) -> Check {
+fn apart(key: &Path, data: &Path) -> Vec<Check> {
     let name = "Key and Data Apart";
     let real =
         |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
     let (key, data) = (real(key), real(data));
     let beside = key.parent().map(Path::to_owned).unwrap_or_default();
+    let mut out = Vec::new();
     if key.starts_with(&data) {
-        return bad(
+        out.push(bad(
             name,
             format!("The key {} lies inside the data's directory: every copy of the data holds its key.", key.display()),
-        );
-    }
-    if data.starts_with(&beside) && beside != Path::new("/") {
-        return doubtful(name, format!("Key and data lie in one tree ({}): one backup takes both.", beside.display()));
+        ));
+    } else if data.starts_with(&beside) && beside != Path::new("/") {
+        out.push(doubtful(name, format!("Key and data lie in one tree ({}): one backup takes both.", beside.display())));
     }
     let volume = |path: &Path| std::fs::metadata(nearest(path)).map(|m| m.dev()).ok();
     if volume(&beside).is_some() && volume(&beside) == volume(&data) {
-        return doubtful(
-            name,
-            format!(
-                "The key {} and the data {} are on one volume: who takes the disk has both. Put the key on another (-seal-key, seal \"static\").",
-                key.display(),
-                data.display()
-            ),
-        );
+        out.push(doubtful("Volumes", format!("The key {} and the data {} are on one volume: who takes the disk has both. Put the key on another (-seal-key, or the seal's stanza).", key.display(), data.display())));
     }
-    good(name, "They are on different volumes.")
+    if out.is_empty() {
+        out.push(good(name, "They are on different volumes."));
+    }
+    out
 }
 
 pub(super) fn listeners(config: &Config) -> Check {
@@ -307,11 +303,11 @@ fn listener(listener: &Listener) -> Check {
 
 /// A listener's certificate and key: readable, of one another, within their dates.
 fn tls(cert: &Path, key: &Path) -> Vec<Check> {
-    let chain = match Chain::read(cert) {
+    let chain = match certificate::chain(cert) {
         Ok(chain) => chain,
         Err(why) => return vec![bad("Certificate", format!("{}: {why}", cert.display()))],
     };
-    let mut out = vec![dates(chain.own(), SystemTime::now())];
+    let mut out = vec![dates(&chain, SystemTime::now())];
     if let Ok(mode) = std::fs::metadata(key).map(|m| m.permissions().mode() & 0o777)
         && mode & 0o077 != 0
     {
@@ -324,9 +320,9 @@ fn tls(cert: &Path, key: &Path) -> Vec<Check> {
     out
 }
 
-fn dates(cert: &[u8], now: SystemTime) -> Check {
+fn dates(chain: &Chain, now: SystemTime) -> Check {
     let name = "Certificate Dates";
-    let Some((from, until)) = validity(cert) else {
+    let Some((from, until)) = chain.validity() else {
         return bad(name, "The certificate's dates can't be read.");
     };
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
@@ -340,53 +336,6 @@ fn dates(cert: &[u8], now: SystemTime) -> Check {
     } else {
         good(name, format!("It is valid until {}.", day(until)))
     }
-}
-
-/// `notBefore` and `notAfter` of an X.509 certificate (RFC 5280 section 4.1.2.5), in seconds since 1970.
-fn validity(cert: &[u8]) -> Option<(i64, i64)> {
-    let (_, cert, _) = element(cert)?;
-    let (_, mut body, _) = element(cert)?;
-    // The version is there in all but the oldest; then serial number, algorithm and issuer.
-    if *body.first()? == 0xa0 {
-        body = element(body)?.2;
-    }
-    for _ in 0..3 {
-        body = element(body)?.2;
-    }
-    let (_, dates, _) = element(body)?;
-    let (kind, from, rest) = element(dates)?;
-    let (kind_until, until, _) = element(rest)?;
-    Some((date(kind, from)?, date(kind_until, until)?))
-}
-
-/// Tag, content and what follows of one DER element.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (bytes.iter().fold(0, |n, b| n << 8 | usize::from(*b)), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
-}
-
-/// UTCTime (two digits of the year) or GeneralizedTime (four).
-fn date(kind: u8, text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
-    let text = match kind {
-        0x17 if text.len() == 12 => format!("{}{text}", if text < "50" { "20" } else { "19" }),
-        0x18 if text.len() == 14 => text.to_owned(),
-        _ => return None,
-    };
-    let part = |from: usize, to: usize| text.get(from..to)?.parse::<u8>().ok();
-    let month = time::Month::try_from(part(4, 6)?).ok()?;
-    let day = time::Date::from_calendar_date(text.get(..4)?.parse().ok()?, month, part(6, 8)?).ok()?;
-    Some(day.with_hms(part(8, 10)?, part(10, 12)?, part(12, 14)?).ok()?.assume_utc().unix_timestamp())
 }
 
 pub(super) fn audit(config: &Config) -> Check {
@@ -424,12 +373,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("srv/data");
         std::fs::create_dir_all(&data).unwrap();
-        assert_eq!(apart(&data.join("seal.key"), &data).state, State::Failure);
-        assert_eq!(apart(&dir.path().join("srv/seal.key"), &data).state, State::Warning);
-        let elsewhere = dir.path().join("etc/seal.key");
-        let check = apart(&elsewhere, &data);
-        assert_eq!(check.state, State::Warning, "one volume");
-        assert!(check.message.contains("one volume"), "{}", check.message);
+        let worst = |key: &Path| apart(key, &data).into_iter().map(|c| c.state).max();
+        assert_eq!(worst(&data.join("seal.key")), Some(State::Failure));
+        assert_eq!(worst(&dir.path().join("srv/seal.key")), Some(State::Warning));
+        let elsewhere = apart(&dir.path().join("etc/seal.key"), &data);
+        assert!(elsewhere.len() == 1 && elsewhere[0].message.contains("one volume"), "{elsewhere:?}");
     }
 
     #[test]
@@ -472,20 +420,11 @@ mod tests {
         assert!(tls(&cert, &key).iter().all(|c| c.state < State::Failure));
         assert!(tls(&cert, &other).iter().any(|c| c.name == "Key" && c.state == State::Failure));
         assert!(tls(&key, &key).iter().any(|c| c.name == "Certificate" && c.state == State::Failure));
-        let (from, until) = validity(made.cert.der()).unwrap();
+        let chain = certificate::chain(&cert).unwrap();
+        let (from, until) = chain.validity().unwrap();
         let at = |secs: i64| UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(secs).unwrap());
-        assert_eq!(dates(made.cert.der(), at(from - 1)).state, State::Failure);
-        assert_eq!(dates(made.cert.der(), at(until)).state, State::Failure);
-        assert_eq!(dates(made.cert.der(), at(until - 86_400)).state, State::Warning);
-        assert_eq!(dates(b"nonsense", at(0)).state, State::Failure);
-    }
-
-    #[test]
-    fn der_that_lies_about_its_length_is_refused() {
-        for der in [&[][..], &[0x30], &[0x30, 5, 1], &[0x30, 0x85, 1, 1, 1, 1, 1], &[0x30, 0x82, 1]] {
-            assert!(element(der).is_none());
-        }
-        assert_eq!(date(0x17, b"491231235959Z"), date(0x18, b"20491231235959Z"));
-        assert!(date(0x17, b"991331000000Z").is_none());
+        assert_eq!(dates(&chain, at(from - 1)).state, State::Failure);
+        assert_eq!(dates(&chain, at(until)).state, State::Failure);
+        assert_eq!(dates(&chain, at(until - 86_400)).state, State::Warning);
     }
 }
