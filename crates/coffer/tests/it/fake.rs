@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, reason = "what a test cannot go on without, stops it")]
 //! A server on loopback that answers from a list, writes down what it was asked, and a way to run the program against it.
 
 use std::io::{Read, Write};
