@@ -2,11 +2,14 @@
 
 mod audit_devices;
 mod capabilities;
+mod explain;
 mod internal;
 mod mounts;
+mod plugins;
 mod policies;
 mod remount;
 pub(crate) mod status;
+mod tools;
 
 pub(crate) use mounts::finish_removals;
 
@@ -49,5 +52,8 @@ impl Engine for Sys {
         internal::declare(d);
         remount::declare(d);
         status::declare(d);
+        explain::declare(d);
+        tools::declare(d);
+        plugins::declare(d);
     }
 }
