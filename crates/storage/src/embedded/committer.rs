@@ -282,7 +282,10 @@ fn answer(request: Request, result: Result<Revision, CommitError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::{Embedded, Options};
+    use crate::{
+        Store,
+        embedded::{Embedded, Options},
+    };
     use std::path::Path;
 
     const ROOM: u64 = 1000;
@@ -328,5 +331,22 @@ mod tests {
         assert!(matches!(group.admit(&delete, ROOM / 4 - 1, ROOM), Err(CommitError::Full)));
         assert_eq!(group.admit(&Batch::default(), 0, ROOM).unwrap(), Revision(1));
         assert_eq!(group.admit(&put, ROOM, ROOM).unwrap(), Revision(2));
+    }
+
+    #[tokio::test]
+    async fn if_the_committer_panics_nobody_waits_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Embedded::open(root.path(), Options::default()).unwrap();
+        let shared = Arc::clone(&store.shared);
+        let panicked = thread::spawn(move || {
+            let _fuse = Fuse(shared);
+            panic!("as the committer might");
+        });
+        assert!(panicked.join().is_err());
+        let refused = store.commit(Batch::default().put(key("a"), "")).await;
+        assert!(matches!(refused, Err(CommitError::Poisoned { .. })), "{refused:?}");
+        assert!(matches!(store.snapshot().get_now(b"a"), Some(Err(StoreError::Poisoned { .. }))));
+        assert!(store.watch().next().await.is_err());
+        store.close().await.unwrap();
     }
 }

@@ -197,7 +197,7 @@ impl Store for Embedded {
     fn commit<'a>(&'a self, batch: Batch) -> BoxFuture<'a, Result<Revision, CommitError>> {
         Box::pin(async move {
             batch.within_limits()?;
-            let answer = self.shared.queue.push(batch)?;
+            let Some(answer) = self.shared.queue.push(batch) else { return Err(self.shared.medium.refusal()) };
             // The committer answers everything that it takes, unless it stopped by a panic.
             answer.await.unwrap_or_else(|_| Err(self.shared.medium.refusal()))
         })
@@ -507,6 +507,47 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(store.commit(put("new", "")).await.unwrap(), Revision(5));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_table_is_an_error_and_never_another_value() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Embedded::open(root.path(), Options::default()).unwrap();
+        for number in 0..20 {
+            store.commit(put(&format!("{number:02}"), &format!("value {number}").repeat(20))).await.unwrap();
+        }
+        let entries = store.shared.medium.open.read().as_ref().unwrap().entries.clone();
+        entries.rotate_memtable_and_wait().unwrap();
+        drop(entries);
+        drop(store);
+        let tables = root.path().join("data/db/keyspaces/1/tables");
+        let table = fs::read_dir(tables).unwrap().next().unwrap().unwrap().path();
+        let original = fs::read(&table).unwrap();
+        let mut noticed = 0;
+        for place in (0..original.len()).step_by(37) {
+            let mut damaged = original.clone();
+            damaged[place] ^= 0x10;
+            fs::write(&table, damaged).unwrap();
+            let Ok(store) = Embedded::open(root.path(), Options::default()) else {
+                noticed += 1;
+                continue;
+            };
+            let snapshot = store.snapshot();
+            for number in 0..20 {
+                match snapshot.get(format!("{number:02}").as_bytes()).await {
+                    Ok(found) => {
+                        let value = found.map(|entry| entry.value);
+                        assert_eq!(value, Some(format!("value {number}").repeat(20).into()), "byte {place}");
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, StoreError::Corrupt { .. } | StoreError::Io { .. }), "{error}");
+                        noticed += 1;
+                        break;
+                    }
+                }
+            }
+        }
+        assert!(noticed > original.len() / 37 / 2, "{noticed}");
     }
 
     /// Made the golden store; for the next format, not for this one again.

@@ -31,16 +31,17 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn push(&self, batch: Batch) -> Result<oneshot::Receiver<Result<Revision, CommitError>>, CommitError> {
+    /// Adds a batch; gives where the answer comes, or nothing once the queue is closed.
+    pub(super) fn push(&self, batch: Batch) -> Option<oneshot::Receiver<Result<Revision, CommitError>>> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.state.lock();
         if state.closed {
-            return Err(CommitError::Closed);
+            return None;
         }
         state.waiting.push_back(Request { batch, answer });
         drop(state);
         self.filled.notify_one();
-        Ok(answered)
+        Some(answered)
     }
 
     /// What waits, up to a group's limits; waits for the first. `None` once it is closed and empty.
@@ -101,7 +102,7 @@ mod tests {
         let queue = Queue::default();
         let mut answer = queue.push(batch(1)).unwrap();
         queue.close();
-        assert!(matches!(queue.push(batch(1)), Err(CommitError::Closed)));
+        assert!(queue.push(batch(1)).is_none());
         queue.abandon();
         assert!(answer.try_recv().is_err());
         assert!(queue.take_group().is_none());
