@@ -293,7 +293,7 @@ impl Step<'_> {
         };
         let operation = permit.operation();
         if operation == Operation::Help {
-            return Err(Error::unsupported());
+            return Ok(coffer_engine::help::answer(&target.mounted.mount, target.mounted.engine.routes(), target.inside));
         }
         let view = self.txn.view(&target.mounted.prefix);
         let inner = self.inner(&target.mounted, authenticated, Some(permit), decided.compiled.clone(), existed);

@@ -8,6 +8,7 @@ mod mounts;
 mod plugins;
 mod policies;
 mod remount;
+mod specs;
 pub(crate) mod status;
 mod tools;
 
@@ -52,6 +53,7 @@ impl Engine for Sys {
         internal::declare(d);
         remount::declare(d);
         status::declare(d);
+        specs::declare(d);
         explain::declare(d);
         tools::declare(d);
         plugins::declare(d);

@@ -1,3 +1,4 @@
 //! The whole server in one process, against what was recorded of the reference.
 
 mod recorded;
+mod routes;
