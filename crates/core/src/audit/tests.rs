@@ -307,6 +307,38 @@ async fn lines_of_many_tasks_never_mix() {
     assert!(seen.values().all(|types| types == &["request", "response"]));
 }
 
+/// Whatever happens to the other devices: a call that began with a device ends in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_go_on_while_devices_come_and_go() {
+    let (log, other) = (Log::new(), Log::new());
+    let broker = std::sync::Arc::new(log.broker(&[]).await);
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let broker = std::sync::Arc::clone(&broker);
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..50 {
+                write_one(&broker).await.unwrap();
+            }
+        }));
+    }
+    for _ in 0..20 {
+        let device = spec("other", "file", &[("file_path", &other.path)]);
+        broker.enable(device, &Salt::from_bytes([1; 32])).await.unwrap();
+        broker.reopen().await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(broker.disable("other/").unwrap());
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let count = |lines: &[serde_json::Value], kind: &str| lines.iter().filter(|l| l["type"] == kind).count();
+    let lines = log.lines();
+    assert_eq!((count(&lines, "request"), count(&lines, "response")), (401, 400));
+    // Twenty test lines, and both lines of each call that found the device there.
+    let lines = other.lines();
+    assert_eq!(count(&lines, "request") - 20, count(&lines, "response"));
+}
+
 #[tokio::test]
 async fn options_change_what_is_shown() {
     let log = Log::new();
