@@ -1,5 +1,6 @@
 //! The project's own tools: `cargo xtask NAME`. Each is one row of the table below and one file beside this.
 
+mod bench;
 mod check;
 mod crash;
 mod tidy;
@@ -17,6 +18,7 @@ struct Tool {
 }
 
 const TOOLS: &[Tool] = &[
+    Tool { name: "bench", about: "speed beside the real peer, as tables for docs/performance.md", run: bench::run },
     Tool { name: "check", about: "format, lints, rules, tests: what must pass before a change lands", run: check::run },
     Tool { name: "crash", about: "kill -9 the store under 64 writers, again and again [--kills N]", run: crash::run },
     Tool { name: "tidy", about: "the rules of the house that no compiler checks", run: tidy::run },

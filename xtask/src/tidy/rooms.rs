@@ -50,7 +50,7 @@ const LIBRARIES: &[Rule] = &[
             "ureq",
             "tungstenite",
         ],
-        rooms: &["dialects", "server", "client", "agent", "xtask"],
+        rooms: &["dialects", "server", "client", "agent", "testkit", "xtask"],
     },
     Rule {
         why: "only crypto links a cryptography library",
