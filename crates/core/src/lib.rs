@@ -22,6 +22,7 @@ pub mod seal;
 pub mod settle;
 pub mod sys;
 pub mod tokens;
+pub mod upkeep;
 pub mod wrapping;
 
 pub use crate::core::{Core, CoreConfig, Mode};

@@ -29,6 +29,7 @@ type Run<E> = Box<dyn Fn(RawFields<'_>) -> Result<Bound<E>> + Send + Sync>;
 type Exists<E> = Box<dyn Fn(RawFields<'_>, Ctx<E>) -> BoxFuture<'static, Result<bool>> + Send + Sync>;
 type OnRecord<E, T> = Box<dyn Fn(&[u8], Ctx<E>) -> BoxFuture<'static, Result<T>> + Send + Sync>;
 type Otherwise<E> = Box<dyn Fn(&str, Ctx<E>) -> BoxFuture<'static, Result<Answer>> + Send + Sync>;
+type Upkeep<E> = Box<dyn Fn(Ctx<E>) -> BoxFuture<'static, Result<bool>> + Send + Sync>;
 type RenewLogin<E> = Box<dyn Fn(Login, Ctx<E>) -> BoxFuture<'static, Result<Login>> + Send + Sync>;
 
 struct Bound<E> {
@@ -46,6 +47,7 @@ pub struct Declare<E: Engine> {
     revoke: BTreeMap<&'static str, OnRecord<E, ()>>,
     roll_back: BTreeMap<&'static str, OnRecord<E, ()>>,
     otherwise: Option<Otherwise<E>>,
+    upkeep: Option<Upkeep<E>>,
     renew_login: Option<RenewLogin<E>>,
     faults: Vec<String>,
 }
@@ -94,6 +96,16 @@ impl<E: Engine> Declare<E> {
             let reply = answer(cx, path.to_owned());
             Box::pin(async move { reply.await.map(Reply::into_answer) })
         }));
+    }
+
+    /// Work that a mount does by itself once it is there, a batch a transaction, while it says `true`: turning the data
+    /// of an older version into its own. It runs again after each start, so it must bear that at any point.
+    pub fn upkeep<F, Fut>(&mut self, batch: F)
+    where
+        F: Fn(Ctx<E>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool>> + Send + 'static,
+    {
+        self.upkeep = Some(Box::new(move |cx| Box::pin(batch(cx))));
     }
 
     /// For auth methods: checks again, when a token is renewed, that its login still stands.
@@ -321,6 +333,7 @@ impl<E: Engine> Declared<E> {
             revoke: BTreeMap::new(),
             roll_back: BTreeMap::new(),
             otherwise: None,
+            upkeep: None,
             renew_login: None,
             faults: Vec::new(),
         };
@@ -408,6 +421,11 @@ impl<E: Engine> Erased for OnMount<E> {
     fn otherwise(&self, path: &str, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<Answer>>> {
         let answer = self.declare.otherwise.as_ref()?;
         Some(answer(path, self.cx(view, inner)))
+    }
+
+    fn upkeep(&self, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<bool>>> {
+        let batch = self.declare.upkeep.as_ref()?;
+        Some(batch(self.cx(view, inner)))
     }
 
     fn renew_lease(&self, kind: &str, record: &[u8], view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<Terms>>> {

@@ -277,6 +277,8 @@ pub trait Erased: Send + Sync {
     -> Option<BoxFuture<'static, Result<bool>>>;
     /// The engine's own answer for paths that it does not have (KV v2's hint); `None` for the usual 404.
     fn otherwise(&self, path: &str, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<Answer>>>;
+    /// One batch of the mount's own work; false when nothing is left. `None` if it has none.
+    fn upkeep(&self, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<bool>>>;
     fn renew_lease(&self, kind: &str, record: &[u8], view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<Terms>>>;
     fn revoke_lease(&self, kind: &str, record: &[u8], view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<()>>>;
     fn roll_back(&self, intent: &str, record: &[u8], view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<()>>>;

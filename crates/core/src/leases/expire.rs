@@ -94,6 +94,7 @@ pub async fn run(core: Weak<Core>) {
     let mut beat = tokio::time::interval(Duration::from_millis(500));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut beats = 0u32;
+    let mut upkeep = crate::upkeep::Upkeep::default();
     loop {
         beat.tick().await;
         let Some(core) = core.upgrade() else { return };
@@ -115,6 +116,11 @@ pub async fn run(core: Weak<Core>) {
             && let Err(error) = crate::sys::finish_removals(&core).await
         {
             tracing::warn!(target: "core", %error, "the data of a removed mount could not be removed; it will be tried again");
+        }
+        if beats % 2 == 0
+            && let Err(error) = upkeep.run(&core).await
+        {
+            tracing::warn!(target: "core", %error, "mounts could not be asked for their own work");
         }
         if beats % 20 == 0
             && let Err(error) = roll_back_intents(&core).await

@@ -43,7 +43,8 @@ refused! {
     the_same_path_twice: |d| { d.at("a/b").read(nothing); d.at("a/b").delete(nothing); } => "a/b: this path is declared twice";
     two_names_for_one_variable: |d| { d.at("a/{x}").read(nothing); d.at("a/{y}/b").read(nothing); } => "{y} is called {x}";
     two_tails: |d| { d.at("a/{x...}").read(nothing); d.at("a/{y...}").list(nothing); } => "declared twice";
-    a_tail_that_is_not_last: |d| { d.at("a/{x...}/b").read(nothing); } => "a tail must stand last";
+    a_variable_behind_a_tail: |d| { d.at("a/{x...}/{y}").read(nothing); } => "only literal segments may follow a tail";
+    the_same_ending_twice: |d| { d.at("a/{x...}/b").read(nothing); d.at("a/{y...}/b").read(nothing); } => "declared twice";
     an_empty_segment: |d| { d.at("a//b").read(nothing); } => "malformed";
     a_leading_slash: |d| { d.at("/a").read(nothing); } => "malformed";
     a_trailing_slash: |d| { d.at("a/").list(nothing); } => "malformed";

@@ -32,6 +32,8 @@ impl Engine for Routes {
         d.at("data/fixed").read(nothing);
         d.at("keys/{name}/{version}").read(nothing);
         d.at("keys/{rest...}").delete(nothing);
+        d.at("data/{path...}/chain").read(nothing).delete(nothing);
+        d.at("keys/{rest...}/raw/x").patch(nothing);
         d.verb("GetThing").read(nothing);
     }
 }
@@ -68,6 +70,16 @@ fn goes_back_where_a_literal_leads_nowhere() {
     finds(Operation::Update, "data/fixed", "data/{path...}", &["path=fixed"]);
     finds(Operation::Delete, "keys/a/1", "keys/{rest...}", &["rest=a/1"]);
     finds(Operation::Delete, "keys/a/1/2", "keys/{rest...}", &["rest=a/1/2"]);
+}
+
+#[test]
+fn a_tail_with_an_ending_beats_one_without() {
+    finds(Operation::Read, "data/a/b/chain", "data/{path...}/chain", &["path=a/b"]);
+    finds(Operation::Read, "data/chain/chain", "data/{path...}/chain", &["path=chain"]);
+    finds(Operation::Read, "data/chain", "data/{path...}", &["path=chain"]);
+    finds(Operation::Update, "data/a/chain", "data/{path...}", &["path=a/chain"]);
+    finds(Operation::Patch, "keys/a/b/raw/x", "keys/{rest...}/raw/x", &["rest=a/b"]);
+    assert_eq!(find(Operation::Patch, "keys/raw/x"), Err(Miss::NoOperation));
 }
 
 #[test]
@@ -129,7 +141,7 @@ fn verbs_are_no_paths() {
 }
 
 /// The rule, said once more without a trie: of all patterns that match and have the operation, the one whose segments,
-/// from the left, are literal before variable before tail.
+/// from the left, are literal before variable before tail, a tail with an ending before one without.
 fn by_rule(operation: Operation, path: &str) -> Option<String> {
     let declared = Declared::<Routes>::new().unwrap();
     let segments: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
@@ -137,9 +149,17 @@ fn by_rule(operation: Operation, path: &str) -> Option<String> {
         let wanted: Vec<&str> = if pattern.is_empty() { Vec::new() } else { pattern.split('/').collect() };
         let mut ranks = Vec::new();
         for (n, want) in wanted.iter().enumerate() {
-            if want.ends_with("...}") {
-                ranks.push(2);
+            if want.ends_with("...}") && n + 1 == wanted.len() {
+                ranks.push(3);
                 return (segments.len() > n).then_some(ranks);
+            }
+            if want.ends_with("...}") {
+                // The rest of the pattern is the path's ending, with at least one segment before it.
+                let ending = &wanted[n + 1..];
+                ranks.push(2);
+                let inner = segments.len().checked_sub(n + ending.len())?;
+                let some = inner > 0 && segments[n..n + inner] != [""];
+                return (some && segments.ends_with(ending)).then_some(ranks);
             }
             let have = segments.get(n)?;
             match want.starts_with('{') {

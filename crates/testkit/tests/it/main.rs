@@ -1,4 +1,5 @@
 //! The whole server in one process, against what was recorded of the reference.
 
+mod kv_upgrade;
 mod recorded;
 mod routes;

@@ -8,6 +8,7 @@ mod settings;
 mod subkeys;
 mod versions;
 
+use super::upgrade;
 use coffer_engine::{Ctx, Declare, Engine, Mount, Reply};
 use coffer_types::{Operation, Result};
 
@@ -66,7 +67,13 @@ impl Engine for V2 {
             .scan(metadata::scan_detailed);
         d.at("subkeys/{path...}").about("The structure of a secret without its values.").read(subkeys::read);
         d.otherwise(hint);
+        d.upkeep(upkeep);
     }
+}
+
+/// What version 1 left becomes records.
+async fn upkeep(cx: Ctx<V2>) -> Result<bool> {
+    upgrade::batch(&cx.view, cx.now(), |out| cx.fill_random(out), upgrade::BATCH).await
 }
 
 /// A path of version 1 on a mount of version 2 is the most common slip: say what would be right.
