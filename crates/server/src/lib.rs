@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod logging;
+pub mod registry;
 pub mod signals;
+pub mod start;
 pub mod telemetry;
 pub mod wire;

@@ -1,5 +1,11 @@
 //! `server`: its flags and what they mean. The server itself is `coffer_server`.
 
+use coffer_server::start::solo::SoloOptions;
+use coffer_server::start::{self, Console, DevOptions, ServerOptions};
+use coffer_types::Secret;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
 use crate::cli::{Arity, Call, Command, Failure, Flag, Kind, Outcome, Output, Run};
 
 pub(crate) const COMMANDS: &[&Command] = &[&SERVER];
@@ -36,6 +42,12 @@ pub(crate) static SERVER: Command = Command {
         ),
         Flag::new("dev-tls-san", Kind::List, "With -dev-tls: another name for the certificate. May be given several times."),
         Flag::new("exit-on-core-shutdown", Kind::Switch, "End the process when the core shuts down."),
+        Flag::new(
+            "listen-address",
+            Kind::Text,
+            "Without -config: where to listen, on this machine alone. The default is 127.0.0.1:8200.",
+        )
+        .env("LISTEN_ADDRESS"),
         Flag::new("log-file", Kind::Text, "Write the log to this file too.").env("LOG_FILE"),
         Flag::new("log-format", Kind::Text, "The form of the log: standard or json.")
             .env("LOG_FORMAT")
@@ -61,7 +73,56 @@ pub(crate) static SERVER: Command = Command {
 
 fn run(call: &Call<'_>) -> Outcome {
     configuration_is_there(call)?;
-    Err(Failure::usage("The server is not part of this build yet."))
+    if call.on("recovery") {
+        return Err(Failure::usage("-recovery is not built yet."));
+    }
+    let environment = &call.context.env;
+    let variable = |name: &str| environment.raw(name);
+    let terminal = std::io::stdout().is_terminal();
+    let mut out = std::io::stdout();
+    let code = start::run(options(call), &mut Console { out: &mut out, terminal, variable: &variable });
+    Ok(code)
+}
+
+/// What the flags say. A flag that was not given leaves the word to the environment and the files.
+fn options(call: &Call<'_>) -> ServerOptions {
+    let text = |name: &str| Some(call.text(name).to_owned()).filter(|text| !text.is_empty());
+    let path = |name: &str| text(name).map(PathBuf::from);
+    let dev = (call.on("dev") || call.on("dev-tls")).then(|| DevOptions {
+        root_token_id: text("dev-root-token-id").map(Secret::from),
+        listen_address: text("dev-listen-address"),
+        tls: call.on("dev-tls"),
+        tls_cert_dir: path("dev-tls-cert-dir"),
+        tls_san: call.list("dev-tls-san").to_vec(),
+        no_store_token: call.on("dev-no-store-token"),
+        cluster_json: path("dev-cluster-json"),
+    });
+    let logging = [
+        ("log_level", "log-level"),
+        ("log_format", "log-format"),
+        ("log_file", "log-file"),
+        ("log_rotate_bytes", "log-rotate-bytes"),
+        ("log_rotate_duration", "log-rotate-duration"),
+        ("log_rotate_max_files", "log-rotate-max-files"),
+    ];
+    ServerOptions {
+        configs: call.list("config").iter().map(PathBuf::from).collect(),
+        dev,
+        solo: SoloOptions { data: path("data"), seal_key: path("seal-key"), listen: text("listen-address") },
+        flags: logging.into_iter().filter_map(|(key, flag)| written(call, flag).map(|value| (key, value))).collect(),
+    }
+}
+
+/// The value of a flag as it would be written in a file.
+fn written(call: &Call<'_>, flag: &str) -> Option<String> {
+    if !call.given(flag) {
+        return None;
+    }
+    match SERVER.own.iter().find(|known| known.name == flag)?.kind {
+        Kind::Int => Some(call.int(flag).to_string()),
+        Kind::Span => call.span(flag).map(|span| span.to_string()),
+        _ => Some(call.text(flag).to_owned()).filter(|text| !text.is_empty()),
+    }
 }
 
 /// A file that is not there is named before anything else is said.

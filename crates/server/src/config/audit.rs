@@ -38,6 +38,13 @@ stanza! {
 const KINDS: [&str; 3] = ["file", "socket", "syslog"];
 
 impl Audit {
+    /// A file device that no stanza declares.
+    pub fn file(path: &str, file: &std::path::Path) -> Self {
+        let options = BTreeMap::from([("file_path".to_owned(), file.display().to_string())]);
+        let at = At { file: "built in".into(), line: 0 };
+        Self { at, kind: "file".to_owned(), path: path.to_owned(), keys: AuditKeys { options, ..AuditKeys::default() } }
+    }
+
     /// The option `name`.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.keys.options.get(name).map(String::as_str)

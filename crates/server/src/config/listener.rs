@@ -142,9 +142,9 @@ stanza! {
         /// Group of the socket, by name or number.
         socket_group: Option<String> = "";
         /// Refuse the rekey paths that ask no token.
-        disable_unauthed_rekey_endpoints: bool = "false";
+        disable_unauthed_rekey_endpoints: bool = "true";
         /// Refuse the generate-root paths that ask no token.
-        disable_unauthed_generate_root_endpoints: bool = "false";
+        disable_unauthed_generate_root_endpoints: bool = "true";
         /// Who may read metrics on this listener.
         telemetry: ListenerTelemetry = "";
         /// Who may profile on this listener.

@@ -63,6 +63,17 @@ pub const PREFIXES: [&str; 3] = ["COFFER_", "VAULT_", "BAO_"];
 /// # Errors
 /// Everything that keeps the server from starting, found in one run.
 pub fn load(paths: &[PathBuf], overrides: &[Override]) -> Result<Loaded, LoadError> {
+    load_files(paths, overrides, Whole::Yes)
+}
+
+/// Whether the configuration must be enough to start a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    Yes,
+    No,
+}
+
+fn load_files(paths: &[PathBuf], overrides: &[Override], whole: Whole) -> Result<Loaded, LoadError> {
     let mut files = Vec::new();
     for path in paths {
         for file in expand(path)? {
@@ -76,9 +87,25 @@ pub fn load(paths: &[PathBuf], overrides: &[Override]) -> Result<Loaded, LoadErr
         let text = std::fs::read_to_string(file).map_err(|cause| fail(file, "open", file, cause))?;
         entries.extend(read(&file.display().to_string(), &text)?);
     }
-    let mut loaded = assemble(entries, overrides)?;
+    let mut loaded = assemble(entries, overrides, whole)?;
     loaded.files = files;
     Ok(loaded)
+}
+
+/// As [`load`], for a server that brings storage and listeners of its own (`-dev`): files need not name any.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_over_dev(paths: &[PathBuf], overrides: &[Override]) -> Result<Loaded, LoadError> {
+    load_files(paths, overrides, Whole::No)
+}
+
+/// What flags and environment say alone.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_overrides(overrides: &[Override]) -> Result<Loaded, LoadError> {
+    assemble(Vec::new(), overrides, Whole::No)
 }
 
 /// As [`load`], for one text.
@@ -86,7 +113,7 @@ pub fn load(paths: &[PathBuf], overrides: &[Override]) -> Result<Loaded, LoadErr
 /// # Errors
 /// As for [`load`].
 pub fn load_text(name: &str, text: &str, overrides: &[Override]) -> Result<Loaded, LoadError> {
-    assemble(read(name, text)?, overrides)
+    assemble(read(name, text)?, overrides, Whole::Yes)
 }
 
 /// What the environment overrides.
@@ -109,7 +136,7 @@ fn read(name: &str, text: &str) -> Result<Vec<Entry>, LoadError> {
     })
 }
 
-fn assemble(mut entries: Vec<Entry>, overrides: &[Override]) -> Result<Loaded, LoadError> {
+fn assemble(mut entries: Vec<Entry>, overrides: &[Override], whole: Whole) -> Result<Loaded, LoadError> {
     entries.extend(overrides.iter().map(|given| {
         let node = Node::text(&given.origin, &given.value);
         Entry { name: given.key.to_owned(), at: node.at.clone(), node }
@@ -118,6 +145,9 @@ fn assemble(mut entries: Vec<Entry>, overrides: &[Override]) -> Result<Loaded, L
     let config = Config::from_entries(&entries, &mut cx);
     if let Some(config) = &config {
         config.check(&mut cx);
+        if whole == Whole::Yes {
+            config.check_whole(&mut cx);
+        }
     }
     match config {
         Some(config) if cx.findings.iter().all(|finding| finding.level < Level::Error) => {

@@ -6,6 +6,7 @@ mod audit;
 mod docs;
 mod listener;
 mod load;
+mod sanitized;
 mod seal;
 mod setting;
 mod source;
@@ -20,7 +21,7 @@ pub use listener::{
     Bind, ClientCertificates, Listener, ListenerInflight, ListenerKeys, ListenerProfiling, ListenerTelemetry, Speaks, TlsFiles,
     TlsVersion, parse_address, parse_network,
 };
-pub use load::{ENVIRONMENT, LoadError, Loaded, Override, PREFIXES, environment, load, load_text};
+pub use load::{ENVIRONMENT, LoadError, Loaded, Override, PREFIXES, environment, load, load_over_dev, load_overrides, load_text};
 pub use seal::{KeyError, KeySource, Seal, StaticKey, StaticSeal, StaticSealKeys};
 pub use setting::{Finding, Key, Level, Status};
 pub use storage::{EmbeddedKeys, RaftKeys, Storage, StorageKind};
@@ -171,8 +172,8 @@ stanza! {
 }
 
 impl Config {
-    /// What makes no sense across keys, and what a server can't be without.
-    fn check(&self, cx: &mut Reading) {
+    /// What a server can't be without.
+    fn check_whole(&self, cx: &mut Reading) {
         let whole = At { file: "configuration".into(), line: 0 };
         if self.storage.is_none() {
             cx.error(&whole, "a storage stanza is missing, like storage \"embedded\" { path = \"/var/lib/coffer\" }");
@@ -180,6 +181,14 @@ impl Config {
         if self.listener.is_empty() {
             cx.error(&whole, "a listener stanza is missing, like listener \"tcp\" { address = \"127.0.0.1:8200\" }");
         }
+        if matches!(self.storage, Some(Storage { kind: StorageKind::Memory, .. })) {
+            cx.note(&whole, "storage \"inmem\" forgets everything when the server stops");
+        }
+    }
+
+    /// What makes no sense across keys.
+    fn check(&self, cx: &mut Reading) {
+        let whole = At { file: "configuration".into(), line: 0 };
         for (n, listener) in self.listener.iter().enumerate() {
             if let Some(same) = self.listener[..n].iter().find(|other| other.bind == listener.bind && !listener.any_port()) {
                 cx.error(&listener.at, format!("the listener at {} listens on {} already", same.at, listener.address()));
@@ -193,9 +202,6 @@ impl Config {
         }
         if self.api_addr.as_deref().is_some_and(|address| !is_url(address)) {
             cx.error(&whole, "api_addr takes a URL with its scheme, like https://vault.example.com:8200");
-        }
-        if matches!(self.storage, Some(Storage { kind: StorageKind::Memory, .. })) {
-            cx.note(&whole, "storage \"inmem\" forgets everything when the server stops");
         }
     }
 }

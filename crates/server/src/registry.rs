@@ -1,0 +1,32 @@
+//! The engines and auth methods of this server: one line each.
+
+use crate::start::StartError;
+use coffer_core::Registry;
+use coffer_engines::cubbyhole::Cubbyhole;
+use coffer_engines::kv;
+
+/// Everything that can be mounted.
+///
+/// # Errors
+/// An engine is declared wrongly; a test shows it.
+pub fn registry() -> Result<Registry, StartError> {
+    build().map_err(StartError::Registry)
+}
+
+fn build() -> Result<Registry, Vec<String>> {
+    Registry::new()
+        // A mount of kv that names no version is the first.
+        .engine::<kv::V1>()?
+        .engine::<kv::V2>()?
+        .engine::<Cubbyhole>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engine_is_declared_rightly() {
+        registry().unwrap();
+    }
+}
