@@ -20,6 +20,14 @@ pub(super) struct Timeouts {
     pub(super) idle: Option<Duration>,
 }
 
+impl Timeouts {
+    /// How often to look: as often as the shortest limit, so that what begins in between is seen in time.
+    fn tick(&self) -> Duration {
+        let shortest = [self.header, self.write, self.idle].into_iter().flatten().min();
+        shortest.map_or(RARELY, |limit| limit.max(Duration::from_millis(20)))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Activity {
     start: Instant,
@@ -103,7 +111,7 @@ impl Activity {
     pub(super) fn verdict(&self, timeouts: &Timeouts) -> Verdict {
         let now = self.now();
         let left = |since: u64, limit: Duration| limit.checked_sub(Duration::from_millis(now.saturating_sub(since)));
-        let mut wait = timeouts.header.unwrap_or(RARELY);
+        let mut wait = timeouts.tick();
         if let (Some(limit), blocked @ 1..) = (timeouts.write, self.blocked.load(Relaxed)) {
             match left(blocked - 1, limit) {
                 Some(left) if !left.is_zero() => wait = wait.min(left),
@@ -112,7 +120,7 @@ impl Activity {
         }
         let since = self.since.load(Relaxed);
         let (limit, over) = match (self.in_flight.load(Relaxed), self.header.load(Relaxed)) {
-            (1.., _) => return Verdict::Wait(wait.min(timeouts.write.unwrap_or(wait))),
+            (1.., _) => return Verdict::Wait(wait),
             (0, true) => (timeouts.header, Verdict::Slow),
             (0, false) => (timeouts.idle, Verdict::Idle),
         };
@@ -213,6 +221,17 @@ mod tests {
         }
         pass(5).await;
         assert_eq!(activity.verdict(&LIMITS), Verdict::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idleness_is_seen_without_other_limits() {
+        let idle = Timeouts { header: None, body: None, write: None, idle: Some(5 * SECOND) };
+        let activity = Activity::new();
+        let call = activity.begin(false);
+        assert_eq!(activity.verdict(&idle), Verdict::Wait(5 * SECOND));
+        drop(call);
+        pass(5).await;
+        assert_eq!(activity.verdict(&idle), Verdict::Idle);
     }
 
     #[tokio::test(start_paused = true)]
