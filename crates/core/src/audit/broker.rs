@@ -134,8 +134,12 @@ impl Broker {
     }
 
     /// Adds a device that an operator asks for: opens it, writes a test line, and takes it into use. `salt` is
-    /// the one that the store keeps with the declaration.
+    /// the one that the store keeps with the declaration. A device that is in use as it is asked for gets the salt and
+    /// nothing else: the handler that asks may be run again.
     pub async fn enable(&self, spec: AuditDeviceSpec, salt: &Salt) -> Result<()> {
+        if self.state.load().same(&spec, salt) {
+            return Ok(());
+        }
         self.state.load().free(&spec.path)?;
         let device = self.open(spec, Origin::Api, salt)?;
         let mut test = Vec::with_capacity(256);
@@ -149,11 +153,19 @@ impl Broker {
         self.add(device)
     }
 
-    /// Takes a device of the store into use when the barrier opens. One that can't be opened is kept: it
-    /// counts, shows in [`Broker::health`], and is tried again with every line.
+    /// Takes a device of the store into use when the barrier opens; may be done twice. One that can't be opened is
+    /// kept: it counts, shows in [`Broker::health`], and is tried again with every line. One whose path or
+    /// target a device of the configuration has taken since gives way to it.
     pub fn restore(&self, spec: AuditDeviceSpec, salt: &Salt) -> Result<()> {
-        self.state.load().free(&spec.path)?;
+        let state = self.state.load();
+        if state.same(&spec, salt) {
+            return Ok(());
+        }
         let settings = Settings::parse(&spec)?;
+        if state.free(&spec.path).is_err() || state.target_taken(&settings).is_some() {
+            tracing::warn!(device = spec.path, "this stored audit device gives way to one of the configuration");
+            return Ok(());
+        }
         self.add(Device::build(spec, settings, Origin::Api, salt, true)?)
     }
 
@@ -292,7 +304,7 @@ impl Broker {
         let _changing = self.changing.lock();
         let mut state = State::clone(&self.state.load());
         state.free(&device.spec.path)?;
-        if let Some(other) = state.devices.iter().find(|d| d.settings.sink == device.settings.sink) {
+        if let Some(other) = state.target_taken(&device.settings) {
             return Err(Error::bad_request(format!("the audit device {} writes there already", other.spec.path)));
         }
         state.devices.push(device);
@@ -306,6 +318,20 @@ impl State {
     fn free(&self, path: &str) -> Result<()> {
         let taken = self.devices.iter().any(|d| d.spec.path.starts_with(path) || path.starts_with(&d.spec.path));
         if taken { Err(Error::bad_request("path already in use")) } else { Ok(()) }
+    }
+
+    /// The device that writes where these settings say.
+    fn target_taken(&self, settings: &Settings) -> Option<&Arc<Device>> {
+        self.devices.iter().find(|d| d.settings.sink == settings.sink)
+    }
+
+    /// Gives `salt` to the device of the API that is declared exactly so, if there is one.
+    fn same(&self, spec: &AuditDeviceSpec, salt: &Salt) -> bool {
+        let found = self.devices.iter().find(|d| d.origin == Origin::Api && d.spec == *spec);
+        if let Some(device) = found {
+            device.key.store(Arc::new(salt.key()));
+        }
+        found.is_some()
     }
 }
 

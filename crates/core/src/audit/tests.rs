@@ -259,6 +259,36 @@ async fn a_stored_device_that_does_not_open_still_counts() {
 }
 
 #[tokio::test]
+async fn handlers_and_unseals_may_run_twice() {
+    let log = Log::new();
+    let broker = log.broker(&[]).await;
+    let device = || spec("file", "file", &[("file_path", &log.path)]);
+    broker.enable(device(), &Salt::from_bytes([3; 32])).await.unwrap();
+    let third = broker.hash("file", "x").unwrap();
+    broker.restore(device(), &Salt::from_bytes([4; 32])).unwrap();
+    assert_ne!(broker.hash("file", "x").unwrap(), third, "the last salt is the one that is stored");
+    assert_eq!((broker.list().len(), log.lines().len()), (1, 1));
+    // What is not the same is in the way.
+    let other = spec("file", "file", &[("file_path", &log.path), ("log_raw", "true")]);
+    assert_eq!(broker.enable(other, &Salt::from_bytes([5; 32])).await.unwrap_err().public(), "path already in use");
+    let twin = spec("twin", "file", &[("file_path", &log.path)]);
+    assert!(broker.enable(twin, &Salt::from_bytes([5; 32])).await.unwrap_err().public().contains("file/"));
+}
+
+#[tokio::test]
+async fn a_stanza_that_takes_a_stored_device_s_place_does_not_keep_the_barrier_shut() {
+    let log = Log::new();
+    let broker = broker_with(vec![spec("main", "file", &[("file_path", &log.path)])]);
+    let elsewhere = log.dir.path().join("b.log");
+    for (path, file) in [("main", elsewhere.to_str().unwrap()), ("old", &log.path)] {
+        broker.restore(spec(path, "file", &[("file_path", file)]), &Salt::from_bytes([1; 32])).unwrap();
+    }
+    let listed = broker.list();
+    assert_eq!((listed.len(), listed[0].origin), (1, Origin::Configuration));
+    assert!(!elsewhere.exists());
+}
+
+#[tokio::test]
 async fn devices_of_the_configuration_stay_and_forget_their_salts() {
     let (own, other) = (Log::new(), Log::new());
     let broker = broker_with(vec![spec("main", "file", &[("file_path", &own.path)])]);

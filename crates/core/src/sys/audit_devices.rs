@@ -107,9 +107,9 @@ fn key(path: &str) -> String {
 
 async fn disable(cx: Ctx<Sys>, ask: Named) -> Result<Reply> {
     let core = cx.engine.core()?;
-    if core.audit.disable(&ask.path)? {
-        cx.view.delete(&key(&ask.path));
-    }
+    // The record goes even if the device is gone from memory: this handler may be run again after a conflict.
+    core.audit.disable(&ask.path)?;
+    cx.view.delete(&key(&ask.path));
     Ok(Reply::empty())
 }
 
