@@ -269,6 +269,11 @@ impl Step<'_> {
         authenticated: &Result<Option<Authenticated>>,
     ) -> Result<Decided> {
         let endpoint = target.and_then(Target::endpoint);
+        if let (Some(target), Ok(Some(_))) = (target, authenticated)
+            && let Some(verb) = endpoint.filter(|e| e.verb && !e.public)
+        {
+            return self.decide_verb(target, verb, authenticated).await;
+        }
         let question = Question {
             operation,
             path: self.call.path.as_str(),
@@ -291,7 +296,8 @@ impl Step<'_> {
         let Some(target) = target else {
             return Err(Error::new(Kind::NotFound, format!("no handler for route {path:?}. route entry not found.")));
         };
-        let operation = permit.operation();
+        // A verb has one handler, whatever was decided on.
+        let operation = if self.call.verb.is_some() { Operation::Update } else { permit.operation() };
         if operation == Operation::Help {
             return Ok(coffer_engine::help::answer(&target.mounted.mount, target.mounted.engine.routes(), target.inside));
         }
@@ -306,9 +312,6 @@ impl Step<'_> {
             fields.query.insert("limit".into(), limit.to_string().into());
         }
         let prepared = target.mounted.engine.prepare(index, operation, target.raw(fields))?;
-        if let Some(endpoint) = target.endpoint().filter(|e| e.verb) {
-            self.decide_resources(&target.mounted, endpoint, &prepared.resources, authenticated).await?;
-        }
         let mut answer = (prepared.run)(view, inner).await?;
         if let (Some(filter), Some(compiled)) = (&decided.list_filter, &decided.compiled) {
             hide_keys(&mut answer, filter, compiled, path);
@@ -325,22 +328,31 @@ impl Step<'_> {
         settling.settle(answer).await
     }
 
-    /// A verb names its resources in its fields: each must be granted.
-    async fn decide_resources(
+    /// A verb names what it acts on in its fields, not in the call's path: policies decide on each of these, and all must
+    /// be granted. The permit is the first one's.
+    async fn decide_verb(
         &self,
-        mounted: &Mounted,
+        target: &Target<'_>,
         endpoint: &Endpoint,
-        resources: &[(Operation, String)],
         authenticated: &Result<Option<Authenticated>>,
-    ) -> Result<()> {
-        let view = self.txn.root_view();
-        for (operation, below) in resources {
-            let path = format!("{}{below}", mounted.mount.path);
-            let question =
-                Question { operation: *operation, path: &path, public: endpoint.public, sudo: endpoint.sudo, call: None };
-            decide(self.live, &view, authenticated, &question, self.now).await?.permit?;
+    ) -> Result<Decided> {
+        let none = |permit| Decided { permit: Err(permit), asked: true, compiled: None, page_limit: None, list_filter: None };
+        let Ok((index, _)) = target.route else { return Ok(none(refused())) };
+        let prepared = match target.mounted.engine.prepare(index, Operation::Update, target.raw(self.call.fields.clone())) {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(none(error)),
+        };
+        let mut granted: Option<Decided> = None;
+        for (operation, below) in prepared.resources {
+            let path = format!("{}{below}", target.mounted.mount.path);
+            let question = Question { operation, path: &path, public: false, sudo: endpoint.sudo, call: None };
+            let decided = decide(self.live, &self.txn.root_view(), authenticated, &question, self.now).await?;
+            if decided.permit.is_err() {
+                return Ok(decided);
+            }
+            granted.get_or_insert(decided);
         }
-        if resources.is_empty() && !endpoint.public { Err(refused()) } else { Ok(()) }
+        Ok(granted.unwrap_or_else(|| none(refused())))
     }
 
     async fn miss(&self, target: &Target<'_>, miss: Miss, view: coffer_engine::View, inner: Arc<Inner>) -> Result<Answer> {

@@ -111,10 +111,14 @@ impl<'v> Records<'v> {
         Self { view, now }
     }
 
-    /// The record of a name: one read. One whose purge is due is gone.
+    /// The record of a name: one read. One whose purge is due is gone, and its keys go with this transaction.
     pub async fn load(&self, name: &str) -> Result<Option<Record>, Error> {
-        let record = self.view.get::<Record>(&meta_key(name)).await?;
-        Ok(record.filter(|r| r.deletion.is_none_or(|d| d.purge_after > self.now)))
+        let Some(record) = self.view.get::<Record>(&meta_key(name)).await? else { return Ok(None) };
+        if record.deletion.is_some_and(|d| d.purge_after <= self.now) {
+            self.erase(name, &record);
+            return Ok(None);
+        }
+        Ok(Some(record))
     }
 
     /// A record that does not exist yet. `id` is fresh randomness.
@@ -255,11 +259,15 @@ impl<'v> Records<'v> {
         if !even_scheduled {
             self.changeable(record, Expect::Anything)?;
         }
+        self.erase(name, record);
+        Ok(())
+    }
+
+    fn erase(&self, name: &str, record: &Record) {
         for version in &record.versions {
             self.view.delete(&payload_key(&record.id, version.seq));
         }
         self.view.delete(&meta_key(name));
-        Ok(())
     }
 
     fn changeable(&self, record: &Record, expect: Expect) -> Result<()> {

@@ -31,7 +31,15 @@ struct State {
     failures: u32,
 }
 
+/// What stands outside outlives every server: mounts find it by its name.
+static NAMED: Mutex<BTreeMap<String, Arc<MemoryDatabase>>> = Mutex::new(BTreeMap::new());
+
 impl MemoryDatabase {
+    /// The database of this name, the same for all who ask.
+    pub fn named(name: &str) -> Arc<Self> {
+        NAMED.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone()
+    }
+
     /// The next `times` acts fail.
     pub fn fail(&self, times: u32) {
         self.state().failures = times;
@@ -133,8 +141,9 @@ impl Intent for Making {
 impl Engine for Accounts {
     const KIND: &'static str = "accounts";
 
-    fn open(_: &Mount) -> Result<Self> {
-        Ok(Self { database: Arc::new(MemoryDatabase::default()) })
+    fn open(mount: &Mount) -> Result<Self> {
+        let name = mount.options.get("database").ok_or_else(|| Error::bad_request("the option database is missing"))?;
+        Ok(Self { database: MemoryDatabase::named(name) })
     }
 
     fn declare(d: &mut Declare<Self>) {
@@ -213,7 +222,8 @@ async fn creds(cx: Ctx<Accounts>, q: Named) -> Result<Reply<Made>> {
     let mut random = [0u8; 8];
     cx.fill_random(&mut random);
     let user = format!("v-{}-{:016x}", q.name, u64::from_be_bytes(random));
-    let password = cx.host().password("").await?;
+    cx.fill_random(&mut random);
+    let password = Secret::new(format!("generated-{:016x}", u64::from_be_bytes(random)));
     let noted = cx.intend(&Making { user: user.clone() }).await?;
     cx.engine.database.create(&user, &password)?;
     cx.done(noted);
