@@ -3,7 +3,7 @@
 use crate::connect::{Refused, Sender, connect};
 use crate::error::Api;
 use crate::request::As;
-use crate::{Address, Answer, Environment, Error, Request, Result, Tls, instead};
+use crate::{Address, Answer, Environment, Error, Proxy, Request, Result, Tls, instead};
 use bytes::Bytes;
 use coffer_types::json::{Json, Limits, parse};
 use coffer_types::{Secret, Span};
@@ -21,6 +21,8 @@ const MAX_BODY: usize = 64 << 20;
 pub struct Config {
     pub address: Address,
     pub tls: Tls,
+    /// Set by [`Config::proxy_from`], once the address is the one that counts.
+    pub proxy: Option<Proxy>,
     pub token: Option<Secret<String>>,
     pub namespace: Option<String>,
     /// Asks for the answer to be wrapped, for so long.
@@ -78,6 +80,7 @@ impl Config {
                 server_name: env.get("TLS_SERVER_NAME"),
                 skip_verify: env.switch("SKIP_VERIFY").map_err(setup)?,
             },
+            proxy: None,
             token: env.get("TOKEN").map(Secret::from),
             namespace: env.get("NAMESPACE"),
             wrap_ttl,
@@ -90,6 +93,14 @@ impl Config {
             show: None,
             program: "coffer".into(),
         })
+    }
+}
+
+impl Config {
+    /// Takes the proxy that the environment names for the address.
+    pub fn proxy_from(&mut self, env: &Environment) -> Result<()> {
+        self.proxy = Proxy::find(env, &self.address)?;
+        Ok(())
     }
 }
 
@@ -248,13 +259,12 @@ impl Client {
                 None,
             ));
         }
-        let (Address::Net { tls, host, port, prefix }, true) = (parsed, to.contains("/v1")) else {
+        let (Address::Net { tls, host, port, .. }, true) = (parsed, to.contains("/v1")) else {
             return Err(self.no_answer(request, format!("redirected to {to:?}, which is no path of the API"), None));
         };
         let start = to.find("://").map_or(0, |at| at + 3);
         let target = to[start..].find('/').map_or("/", |at| &to[start + at..]);
         let target = target.split('#').next().unwrap_or_default().to_owned();
-        drop(prefix);
         Ok((Address::Net { tls, host, port, prefix: String::new() }, target))
     }
 
@@ -264,9 +274,18 @@ impl Client {
         let url = format!("{}{target}", address.base());
         let mut builder = hyper::Request::builder()
             .method(request.method.as_str())
-            .uri(format!("{prefix}{target}"))
+            .uri(match &self.config.proxy {
+                // A proxy must be told where the request goes (RFC 9112 section 3.2.2).
+                Some(_) if !address.is_tls() => url.clone(),
+                _ => format!("{prefix}{target}"),
+            })
             .header("Host", address.authority())
             .header("User-Agent", concat!("coffer/", env!("CARGO_PKG_VERSION")));
+        if let (Some(authorization), false) =
+            (self.config.proxy.as_ref().and_then(|p| p.authorization.as_ref()), address.is_tls())
+        {
+            builder = builder.header("Proxy-Authorization", authorization.expose().as_str());
+        }
         for (name, value) in self.headers(request) {
             builder = builder.header(name, value);
         }
@@ -300,7 +319,7 @@ impl Client {
         {
             return Ok(sender);
         }
-        connect(address, &self.config.tls).await.map_err(|refused| match refused {
+        connect(address, &self.config.tls, self.config.proxy.as_ref()).await.map_err(|refused| match refused {
             Refused::Setup(error) => error,
             Refused::Unreachable(why, hint) => {
                 Error::NoAnswer { method: request.method.as_str(), url: url.to_owned(), why, hint }
@@ -379,6 +398,9 @@ impl Client {
         let hint = match status {
             403 if matches!(request.identity, As::Own) && self.config.token.is_none() => {
                 Some(format!("No token was sent. Log in with \"{} login\", or set VAULT_TOKEN.", self.config.program))
+            }
+            400 if errors.is_none() && !self.config.address.is_tls() => {
+                Some("If the server there speaks TLS, the address must begin with https://.".to_owned())
             }
             _ => None,
         };

@@ -238,6 +238,7 @@ impl<'a> Call<'a> {
         if let Some(address) = address {
             config.address = Address::parse(&address).map_err(Error::Setup)?;
         }
+        config.proxy_from(&self.context.env)?;
         config.tls.ca_file = given("ca-cert");
         config.tls.ca_dir = given("ca-path");
         config.tls.client_cert = given("client-cert");
@@ -277,12 +278,22 @@ impl<'a> Call<'a> {
 
     /// Asks on the terminal, unseen. The error is the reason why that can't be done.
     pub(crate) fn ask_hidden(&self, prompt: &str) -> Result<Zeroizing<String>, String> {
+        self.ask_unseen(prompt, |text| self.print(text))
+    }
+
+    /// The same with the prompt on standard error, where standard output is for the answer.
+    pub(crate) fn ask_hidden_aside(&self, prompt: &str) -> Result<Zeroizing<String>, String> {
+        // Where standard error is closed there is nobody to ask, which the answer will say.
+        self.ask_unseen(prompt, |text| std::io::stderr().write_all(text.as_bytes()).unwrap_or_default())
+    }
+
+    fn ask_unseen(&self, prompt: &str, say: impl Fn(&str)) -> Result<Zeroizing<String>, String> {
         if self.on("non-interactive") {
             return Err("the command may not ask (-non-interactive)".into());
         }
-        self.print(prompt);
-        let typed = super::super::output::terminal::read_hidden();
-        self.print("\n");
+        say(prompt);
+        let typed = crate::output::terminal::read_hidden();
+        say("\n");
         typed
     }
 }

@@ -98,7 +98,7 @@ fn list(call: &Call<'_>) -> Outcome {
         .map(|(p, d)| (p, json::sorted(d)))
         .collect();
     if devices.is_empty() && call.format()? == Format::Table {
-        return Err(Failure::server("No audit devices are enabled."));
+        return Err(Failure::server("No audit devices are enabled.").on_stdout());
     }
     let devices = json::sorted(&Json::Object(devices));
     let detailed = call.on("detailed");

@@ -57,6 +57,12 @@ pub(crate) struct Method {
 
 const METHODS: &[Method] = &[
     Method {
+        kind: "token",
+        about: "A token itself. It may also stand alone, without \"token=\".",
+        fields: &[("token", true, "The token.")],
+        in_path: None,
+    },
+    Method {
         kind: "userpass",
         about: "A name and a password that the server knows.",
         fields: &[("username", false, "The name."), ("password", true, "The password.")],
@@ -151,7 +157,7 @@ impl Method {
             if *hidden {
                 let mut prompt = name.replace('_', " ");
                 prompt[..1].make_ascii_uppercase();
-                let typed = call.ask_hidden(&format!("{prompt} (will be hidden): ")).map_err(|why| {
+                let typed = call.ask_hidden_aside(&format!("{prompt} (will be hidden): ")).map_err(|why| {
                     Failure::server(format!("Error authenticating: {why}"))
                         .hint(format!("Give it as {name}=-, and the value on standard input."))
                 })?;
@@ -202,7 +208,7 @@ fn run(call: &Call<'_>) -> Outcome {
 /// A token is looked up: that it works is the proof.
 fn by_token(call: &Call<'_>) -> Outcome<Answer> {
     let token = match call.args.as_slice() {
-        [] => call.ask_hidden("Token (will be hidden): ").map_err(|why| {
+        [] => call.ask_hidden_aside("Token (will be hidden): ").map_err(|why| {
             Failure::server(format!(
                 "Error authenticating: An error occurred attempting to ask for a token. The raw error message is shown below, but usually this is because you attempted to pipe a value into the command or you are executing outside of a terminal (tty). If you want to pipe the value, pass \"-\" as the argument to read from stdin. The raw error was: {why}"
             ))
@@ -257,7 +263,7 @@ fn by_method(call: &Call<'_>, kind: &str) -> Outcome<Answer> {
             &format!("Unknown auth method: {kind}. Use \"{} auth list\" to see the complete list of auth methods. Additionally, some auth methods are only available via the HTTP API.", call.context.program),
             0,
         ))
-        .hint(format!("Known here: token, {}. Others: \"{} write auth/{kind}/login KEY=VALUE...\".", known.join(", "), call.context.program)));
+        .hint(format!("Known here: {}. Others: \"{} write auth/{kind}/login KEY=VALUE...\".", known.join(", "), call.context.program)));
     };
     let given = pairs(call, &call.args)?;
     let request = method.request(call, given)?;

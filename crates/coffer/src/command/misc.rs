@@ -25,7 +25,7 @@ fn path_help(call: &Call<'_>) -> Outcome {
     match call.format()? {
         Format::Json => {
             let document = found.get("openapi").filter(|o| !o.is_null()).unwrap_or(&found);
-            call.line(&json::pretty(&json::sorted(document)));
+            call.line(&String::from_utf8_lossy(&json::sorted(document).to_bytes()));
         }
         Format::Yaml => call.print(&crate::output::yaml::text(&found)),
         _ => match found.get("help").and_then(Json::as_str) {
@@ -69,7 +69,7 @@ fn version_history(call: &Call<'_>) -> Outcome {
             vec![(*version).to_owned(), text("timestamp_installed"), built]
         })
         .collect();
-    call.print(&table::columns(&table::headed(["Version", "Installation Time", "Commit Date"], rows)));
+    call.print(&table::spaced(&table::headed(["Version", "Installation Time", "Commit Date"], rows), 2));
     Ok(0)
 }
 

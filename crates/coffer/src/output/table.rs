@@ -2,6 +2,11 @@
 
 /// Rows in columns, four spaces apart. An empty cell is shown as `n/a`; the last column is not padded.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    spaced(rows, 4)
+}
+
+/// [`columns`] with another gap.
+pub(crate) fn spaced(rows: &[Vec<String>], gap: usize) -> String {
     let shown = |cell: &str| if cell.is_empty() { "n/a".to_owned() } else { cell.to_owned() };
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
@@ -20,7 +25,7 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
             let cell = shown(cell);
             out.push_str(&cell);
             if i + 1 < row.len() {
-                out.extend(std::iter::repeat_n(' ', widths[i] - cell.chars().count() + 4));
+                out.extend(std::iter::repeat_n(' ', widths[i] - cell.chars().count() + gap));
             }
         }
         out.push('\n');

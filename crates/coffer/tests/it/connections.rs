@@ -183,3 +183,16 @@ fn certificates_that_can_not_be_used_are_named() {
         assert!(ran.err.contains(said), "{}", ran.err);
     }
 }
+
+#[test]
+fn a_proxy_is_told_where_to() {
+    let proxy = Fake::answering(&[("GET http://vault.example:8200/v1/x", 200, r#"{"data":{"a":1}}"#)]);
+    let env = [("VAULT_ADDR", "http://vault.example:8200"), ("HTTP_PROXY", proxy.address.as_str())];
+    let ran = proxy.run_with("read -field=a x", "", &env);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "1"), "{}", ran.err);
+    assert_eq!(proxy.asked()[0].header("host"), Some("vault.example:8200"));
+    let env = [("VAULT_ADDR", "https://vault.example:8200"), ("HTTPS_PROXY", proxy.address.as_str())];
+    let ran = proxy.run_with("read x", "", &env);
+    assert_eq!(proxy.lines().last().map(String::as_str), Some("CONNECT vault.example:8200"));
+    assert!(ran.code == 2 && ran.err.contains("the proxy answered \"HTTP/1.1 404 X\""), "{}", ran.err);
+}
