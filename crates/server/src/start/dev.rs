@@ -64,14 +64,20 @@ pub(super) async fn furnish(
             wished.duplicate()
         }
     };
+    mount_kv(core, &token).await?;
+    Ok(token)
+}
+
+/// kv-v2 at `secret/`: where every first example writes.
+pub(super) async fn mount_kv(core: &Arc<Core>, token: &Secret<String>) -> Result<(), StartError> {
     let mount = Object::new()
         .with("type", "kv")
         .with("description", "key/value secret storage")
         .with("options", Object::new().with("version", "2"));
-    local::call(core, &token, Operation::Update, "sys/mounts/secret", mount)
+    local::call(core, token, Operation::Update, "sys/mounts/secret", mount)
         .await
         .map_err(StartError::core("secret/ could not be mounted"))?;
-    Ok(token)
+    Ok(())
 }
 
 /// Leaves the token where the command line looks for it: `~/.vault-token`, replacing what was there.

@@ -88,7 +88,11 @@ impl Prepared {
                 unseal(&core, plan).await?;
                 None
             }
-            Mode::Solo => Some(initialize(&core).await?),
+            Mode::Solo => {
+                let first = initialize(&core).await?;
+                dev::mount_kv(&core, &first.root_token).await?;
+                Some(first)
+            }
             Mode::Dev => {
                 let first = initialize(&core).await?;
                 let wished = plan.dev.as_ref().and_then(|dev| dev.root_token_id.as_ref());

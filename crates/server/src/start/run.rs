@@ -85,15 +85,15 @@ async fn live(mut plan: Plan, hardening: &Hardening, console: &mut Console<'_>) 
     let defaults = defaults(&plan);
     let (bound, addresses) = bind(&plan, &defaults).await?;
     let opened = prepared.finish(&plan).await?;
+    let address = addresses.first().map_or("", String::as_str);
+    let left = leave(&plan, &opened, address, certificate.as_ref(), console)?;
+    let pid_file = plan.config.pid_file.as_deref().map(PidFile::write).transpose()?;
     // Ends by itself when the core is gone.
     tokio::spawn(expire::run(Arc::downgrade(&opened.core)));
     let wire = Wire::start(bound, &opened.core, &opened.core.random, defaults);
-    let pid_file = plan.config.pid_file.as_deref().map(PidFile::write).transpose()?;
     console.say(&banner::configuration(&plan, &addresses));
-    let told = introduce(&plan, &opened, certificate.as_ref(), addresses.first().map_or("", String::as_str), console);
-    if told.is_ok() {
-        until_stopped(&plan, &opened.core, &wire, &logging, signals).await;
-    }
+    console.say(&introduce(&plan, &opened, &left, certificate.as_ref(), address));
+    until_stopped(&plan, &opened.core, &wire, &logging, signals).await;
     console.say("==> Coffer shutdown triggered\n");
     if !wire.stop(GRACE).await {
         tracing::warn!(target: "core", "calls were still in flight after {} s and were cut off", GRACE.as_secs());
@@ -103,7 +103,7 @@ async fn live(mut plan: Plan, hardening: &Hardening, console: &mut Console<'_>) 
         tracing::error!(target: "storage", %error, "the store did not close cleanly");
     }
     drop(pid_file);
-    told
+    Ok(())
 }
 
 fn dev_certificate(plan: &mut Plan) -> Result<Option<DevCertificate>, StartError> {
@@ -144,54 +144,66 @@ async fn bind(plan: &Plan, defaults: &Defaults) -> Result<(Vec<Bound>, Vec<Strin
     Ok((bound, addresses))
 }
 
-/// Tells the person what they need to begin; without a terminal, leaves secrets in private files.
-fn introduce(
+/// What was left in files, and where.
+#[derive(Default)]
+struct Left {
+    /// `-dev`: the root token, for the command line.
+    dev_token: Option<PathBuf>,
+    /// Without configuration and without a terminal: root token and recovery key.
+    keys: Option<(PathBuf, PathBuf)>,
+}
+
+/// Leaves the first keys where they belong. Before anything is answered: whoever sees the server up finds them.
+fn leave(
     plan: &Plan,
     opened: &Opened,
-    certificate: Option<&DevCertificate>,
     address: &str,
-    console: &mut Console<'_>,
-) -> Result<(), StartError> {
-    if let Some(places) = &plan.places {
-        console.say(&banner::solo(places, address));
-    }
-    match (&opened.first, &plan.dev, &plan.places) {
-        (Some(first), Some(options), _) => {
-            let home = (console.variable)("HOME").map(PathBuf::from).filter(|home| home.is_absolute() && !options.no_store_token);
-            let stored = home.and_then(|home| match dev::store_token(&home, &first.root_token) {
-                Ok(path) => Some(path),
-                Err(error) => {
-                    tracing::warn!(target: "core", %error, "the root token could not be left in {}", home.display());
-                    None
-                }
-            });
-            console.say(&banner::dev(plan, address, first, certificate, stored.as_deref()));
-            if let Some(path) = &options.cluster_json {
-                write_cluster_json(path, address, first, certificate)
-                    .map_err(|cause| StartError::Io { what: format!("-dev-cluster-json: {}", path.display()), cause })?;
+    certificate: Option<&DevCertificate>,
+    console: &Console<'_>,
+) -> Result<Left, StartError> {
+    let Some(first) = &opened.first else { return Ok(Left::default()) };
+    if let Some(options) = &plan.dev {
+        if let Some(path) = &options.cluster_json {
+            write_cluster_json(path, address, first, certificate)
+                .map_err(|cause| StartError::Io { what: format!("-dev-cluster-json: {}", path.display()), cause })?;
+        }
+        let home = (console.variable)("HOME").map(PathBuf::from).filter(|home| home.is_absolute() && !options.no_store_token);
+        let dev_token = home.and_then(|home| match dev::store_token(&home, &first.root_token) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                tracing::warn!(target: "core", %error, "the root token could not be left in {}", home.display());
+                None
             }
-        }
-        (Some(first), None, Some(_)) if console.terminal => console.say(&banner::shown_once(first)),
-        (Some(first), None, Some(places)) => {
-            let failed = |path: &Path| {
-                let what = format!(
-                    "the server was initialised, and its root token could not be left in {}; move {} away to begin anew",
-                    path.display(),
-                    places.data.display()
-                );
-                move |cause| StartError::Io { what, cause }
-            };
-            let token = solo::leave(&places.root_token, &first.root_token).map_err(failed(&places.root_token))?;
-            let key = solo::leave(&places.recovery_key, &first.key).map_err(failed(&places.recovery_key))?;
-            console.say(&banner::left(&token, &key));
-        }
-        _ => {}
+        });
+        return Ok(Left { dev_token, keys: None });
+    }
+    let Some(places) = plan.places.as_ref().filter(|_| !console.terminal) else { return Ok(Left::default()) };
+    let failed = |path: &Path| {
+        let what = format!(
+            "the server was initialised, and its keys could not be left in {}; move {} away to begin anew",
+            path.display(),
+            places.data.display()
+        );
+        move |cause| StartError::Io { what, cause }
+    };
+    let token = solo::leave(&places.root_token, &first.root_token).map_err(failed(&places.root_token))?;
+    let key = solo::leave(&places.recovery_key, &first.key).map_err(failed(&places.recovery_key))?;
+    Ok(Left { dev_token: None, keys: Some((token, key)) })
+}
+
+/// Tells the person what they need to begin.
+fn introduce(plan: &Plan, opened: &Opened, left: &Left, certificate: Option<&DevCertificate>, address: &str) -> String {
+    let mut text = plan.places.as_ref().map_or(String::new(), |places| banner::solo(places, address));
+    if let Some(first) = &opened.first {
+        text.push_str(&match (&plan.dev, &left.keys) {
+            (Some(_), _) => banner::dev(plan, address, first, certificate, left.dev_token.as_deref()),
+            (None, Some((token, key))) => banner::left(token, key),
+            (None, None) => banner::shown_once(first),
+        });
     }
     let (sealed, initialized) = (opened.core.is_sealed(), opened.core.seal.is_initialized());
-    if let Some(text) = banner::needs_operator(plan.mode, sealed, initialized) {
-        console.say(text);
-    }
-    Ok(())
+    text.push_str(banner::needs_operator(plan.mode, sealed, initialized).unwrap_or_default());
+    text
 }
 
 /// Addresses and token for a test that started this server.
@@ -239,6 +251,7 @@ async fn reload(plan: &Plan, core: &Core, wire: &Wire<Arc<Core>>, logging: &Logg
         }
         Err(error) => tracing::error!(target: "core", %error, "the configuration was not reloaded"),
     }
+    tracing::debug!(target: "core", level = logging.level().as_str(), "log level after the reload");
     // Whatever the files say now, a rotated audit file must be let go of.
     if let Err(error) = core.audit.reopen().await {
         tracing::error!(target: "audit", %error, "an audit device could not be opened anew");

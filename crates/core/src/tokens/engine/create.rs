@@ -125,8 +125,8 @@ async fn make(cx: Ctx<TokenEngine>, ask: Create, role: Option<Role>, orphan: boo
         if id.contains('.') {
             return Err(Error::bad_request("custom token ID cannot have the 's.' prefix, nor any '.'"));
         }
-        if id.len() < 4 || id.len() > 512 || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(Error::bad_request("a custom token ID has 4 to 512 characters and no white space"));
+        if id.is_empty() || id.len() > 512 || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(Error::bad_request("a custom token ID has 1 to 512 characters and no white space"));
         }
         warnings.push(
             "A custom token ID is only as hard to guess as its author made it; leave id out for one of 190 random bits."
