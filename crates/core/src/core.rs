@@ -61,6 +61,20 @@ impl Default for CoreConfig {
     }
 }
 
+impl CoreConfig {
+    /// `cluster_addr`, else what Vault makes of `api_addr`: the next port, by TLS.
+    pub fn cluster_address(&self) -> String {
+        if !self.cluster_addr.is_empty() {
+            return self.cluster_addr.clone();
+        }
+        let host = self.api_addr.split("//").nth(1).unwrap_or(&self.api_addr).trim_end_matches('/');
+        match host.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?.checked_add(1)?))) {
+            Some((host, port)) => format!("https://{host}:{port}"),
+            None => String::new(),
+        }
+    }
+}
+
 /// A server: sealed until its barrier is open.
 pub struct Core {
     pub config: CoreConfig,

@@ -80,6 +80,15 @@ fn health(core: &Core, call: &Call) -> Result<Answer> {
         document.insert("cluster_name", status.cluster_name);
         document.insert("cluster_id", status.cluster_id);
     }
+    let audit = core.audit.health();
+    if !audit.failing.is_empty() {
+        let failing: Object = audit.failing.iter().map(|(path, why)| (path.as_str(), why.as_str())).collect();
+        document.insert("audit_failing", failing);
+    }
+    if open && audit.blocked() {
+        document.insert("reason", "no audit device can write a line, so no call is answered");
+        return Ok(Answer { status: Some(503), ..bare(document) });
+    }
     let status = match (status.initialized, status.sealed) {
         (false, _) => uninitialised,
         (true, true) => sealed,
@@ -99,9 +108,8 @@ pub(crate) fn seal_status(status: &Status) -> Object {
         .with("progress", status.progress)
         .with("nonce", status.nonce.as_str())
         .with("version", version::API_LEVEL)
-        .with("coffer_version", version::COFFER)
         .with("build_date", "")
-        .with("commit_date", "")
+        .with("commit_date", version::RELEASED)
         .with("migration", false)
         .with("recovery_seal", status.recovery_seal)
         .with("storage_type", status.storage);

@@ -6,3 +6,6 @@ pub const API_LEVEL: &str = "1.19.5";
 
 /// Coffer's own version.
 pub const COFFER: &str = env!("CARGO_PKG_VERSION");
+
+/// When this version was released: what `commit_date` says to clients that parse it.
+pub const RELEASED: &str = "2026-11-23T00:00:00Z";

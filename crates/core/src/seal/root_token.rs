@@ -4,7 +4,7 @@
 use super::ceremony::{Ceremony, prove};
 use crate::core::Core;
 use crate::tokens::issue::{NewToken, issue};
-use crate::tokens::record::ROOT_POLICY;
+use crate::tokens::record::{ROOT_POLICY, TOKEN_LENGTH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use coffer_crypto::random::base62;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The length of a root token's text, and so of the password.
-pub(super) const OTP_LENGTH: usize = 36;
+pub(super) const OTP_LENGTH: usize = TOKEN_LENGTH;
 
 /// A generation under way.
 pub(super) struct RootToken {

@@ -52,7 +52,7 @@ async fn versions(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
         if let Some(found) = cx.view.get::<VersionRecord>(&format!("{VERSIONS}{name}")).await? {
             let shown = Object::new()
                 .with("build_date", "")
-                .with("commit_date", "")
+                .with("commit_date", version::RELEASED)
                 .with("previous_version", found.previous)
                 .with("timestamp_installed", found.installed.rfc3339_secs());
             info.insert(name.as_str(), shown);
@@ -66,7 +66,7 @@ async fn ha_status(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
     let node = Object::new()
         .with("hostname", hostname())
         .with("api_address", core.config.api_addr.as_str())
-        .with("cluster_address", core.config.cluster_addr.as_str())
+        .with("cluster_address", core.config.cluster_address())
         .with("active_node", true)
         .with("last_echo", Json::Null)
         .with("version", version::API_LEVEL);

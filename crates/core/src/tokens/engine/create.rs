@@ -129,7 +129,7 @@ async fn make(cx: Ctx<TokenEngine>, ask: Create, role: Option<Role>, orphan: boo
             return Err(Error::bad_request("a custom token ID has 1 to 512 characters and no white space"));
         }
         warnings.push(
-            "A custom token ID is only as hard to guess as its author made it; leave id out for one of 190 random bits."
+            "A custom token ID is only as hard to guess as its author made it; leave id out for one of 131 random bits."
                 .to_owned(),
         );
     }
