@@ -3,15 +3,14 @@
 use crate::decide::Question;
 use crate::live::Live;
 use crate::policy::password::PasswordPolicy;
-use crate::policy::{Ask, DEFAULT_POLICY, NoParameters, Parameter, Parameters, Policy, Verdict, compile};
+use crate::policy::{Ask, DEFAULT_POLICY, NoParameters, Parameters, Policy, Verdict, compile};
 use coffer_crypto::random::Random;
-use coffer_engine::Fields;
 use coffer_engine::view::{Record, View};
 use coffer_types::{Error, Operation, Result, Secret, Timestamp};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -149,42 +148,19 @@ impl PolicyCache {
 
 /// Asks the decider a question of the pipeline.
 pub fn ask<'c>(compiled: &'c Compiled, question: &Question<'_>) -> Verdict<'c> {
-    let listing = matches!(question.operation, Operation::List | Operation::Scan);
-    let mut folder = String::new();
-    let path = if listing && !question.path.ends_with('/') {
-        // A list is a question to the folder, however it was written.
-        folder.reserve(question.path.len() + 1);
-        folder.push_str(question.path);
-        folder.push('/');
-        folder.as_str()
-    } else {
-        question.path
-    };
+    let path = asked_path(question.operation, question.path);
     let parameters: &dyn Parameters = match question.call {
-        Some(call) => &CallFields(&call.fields),
+        Some(call) => &call.fields,
         None => &NoParameters,
     };
     let wrap_ttl = question.call.and_then(|c| c.wrap).map(|w| w.ttl);
-    let mut verdict = compiled.decide(&Ask { operation: question.operation, path, parameters, wrap_ttl });
-    if question.sudo && !verdict.sudo {
-        verdict.allowed = false;
-    }
-    verdict
+    compiled.decide(&Ask { operation: question.operation, path: &path, parameters, wrap_ttl, sudo: question.sudo })
 }
 
-/// Query and body of a call, as policies bound them.
-struct CallFields<'a>(&'a Fields);
-
-impl Parameters for CallFields<'_> {
-    fn find(&self, name: &str) -> Option<Parameter<'_>> {
-        let text = || self.0.query.get(name).map(|v| Parameter::Text(v));
-        self.0.body.get(name).map(Parameter::Json).or_else(text)
-    }
-
-    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, Parameter<'a>) -> ControlFlow<()>) -> ControlFlow<()> {
-        self.0.body.iter().try_for_each(|(name, value)| visit(name, Parameter::Json(value)))?;
-        self.0.query.iter().try_for_each(|(name, value)| visit(name, Parameter::Text(value)))
-    }
+/// The path that policies are asked: a list is a question to the folder, however it was written.
+pub fn asked_path(operation: Operation, path: &str) -> Cow<'_, str> {
+    let listing = matches!(operation, Operation::List | Operation::Scan);
+    if listing && !path.ends_with('/') { format!("{path}/").into() } else { path.into() }
 }
 
 /// A password by a named password policy.

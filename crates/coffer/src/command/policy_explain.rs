@@ -123,7 +123,8 @@ fn test(call: &Call<'_>) -> Outcome {
     };
     let mounts: Vec<String> = call.list("kv2-mount").iter().map(|m| crate::cli::call::with_slash(m)).collect();
     let mounts: Vec<&str> = mounts.iter().map(String::as_str).collect();
-    let ask = Ask { operation, path, parameters, wrap_ttl: call.span("wrap-ttl") };
+    // Which routes ask for sudo besides is known to a server, not to a file.
+    let ask = Ask { operation, path, parameters, wrap_ttl: call.span("wrap-ttl"), sudo: false };
     show(call, &compiled.explain(&ask, &mounts).to_json())
 }
 
@@ -132,7 +133,7 @@ fn read(file: &str) -> Outcome<Policy> {
     let text =
         std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("Error opening policy file: {}", opened(file, &e))))?;
     let name = std::path::Path::new(file).file_stem().map_or_else(|| file.to_owned(), |n| n.to_string_lossy().into_owned());
-    Policy::parse(&name, &text).map_err(|e| Failure::usage(format!("{file}: failed to parse policy: {e}")))
+    Policy::parse(&name, &text).map_err(|e| Failure::usage(format!("{file}: {e}")))
 }
 
 fn fields(call: &Call<'_>) -> Outcome<Option<Object>> {
@@ -209,7 +210,8 @@ mod tests {
     fn the_decision_stands_first_and_the_hint_last() {
         let policy = Policy::parse("app", "path \"secret/app/*\" { capabilities = [\"read\"] }").unwrap();
         let compiled = compile(&[Arc::new(policy)], &(), SystemClock.now()).unwrap();
-        let ask = Ask { operation: Operation::Read, path: "secret/data/app/x", parameters: &NoParameters, wrap_ttl: None };
+        let ask =
+            Ask { operation: Operation::Read, path: "secret/data/app/x", parameters: &NoParameters, wrap_ttl: None, sudo: false };
         let text = sentences("read", ask.path, &compiled.explain(&ask, &["secret/"]).to_json());
         assert!(text.starts_with("Denied: read on secret/data/app/x\nBecause "), "{text}");
         assert!(text.contains("policy \"app\", line 1: path \"secret/app/*\" [read]"), "{text}");

@@ -21,6 +21,8 @@ pub struct Ask<'a> {
     pub parameters: &'a dyn Parameters,
     /// The TTL of the response wrapping that is asked for.
     pub wrap_ttl: Option<Span>,
+    /// The route asks for `sudo` besides.
+    pub sudo: bool,
 }
 
 /// The answer.
@@ -32,7 +34,7 @@ pub struct Verdict<'a> {
     pub rule: Option<&'a Rule>,
     /// How it matches.
     pub matched: Option<Match>,
-    /// Whether the path may be used where the route asks for `sudo` besides.
+    /// Whether the rule grants `sudo`.
     pub sudo: bool,
     /// What the call must do about its `limit`.
     pub page_limit: PageLimit,
@@ -60,6 +62,8 @@ pub enum Reason {
     PathTooLong,
     Denied,
     NoCapability(Capability),
+    /// All is granted but the `sudo` that the route asks for besides.
+    NoSudo,
     /// Not wrapped, or for longer or shorter than the rule says.
     WrapTtl {
         min: Span,
@@ -122,7 +126,8 @@ impl Compiled {
         } else if !rule.capabilities.has(needed) {
             Some(Reason::NoCapability(needed))
         } else {
-            check_constraints(&rule.constraints, ask, &mut verdict.page_limit).break_value()
+            let refused = check_constraints(&rule.constraints, ask, &mut verdict.page_limit).break_value();
+            refused.or((ask.sudo && !verdict.sudo).then_some(Reason::NoSudo))
         };
         match refused {
             Some(reason) => verdict.reason = reason,
@@ -141,7 +146,7 @@ impl Compiled {
             return vec!["root"];
         }
         // A list, so that the rule on `a` answers for `a/` too.
-        let ask = Ask { operation: Operation::List, path, parameters: &NoParameters, wrap_ttl: None };
+        let ask = Ask { operation: Operation::List, path, parameters: &NoParameters, wrap_ttl: None, sudo: false };
         match self.decide(&ask).rule.map(|rule| rule.capabilities) {
             Some(capabilities) if !capabilities.is_empty() && !capabilities.denies() => {
                 capabilities.iter().map(Capability::as_str).collect()

@@ -27,7 +27,7 @@ pub struct Explanation {
     pub others: Vec<OtherRule>,
     /// How many more there are.
     pub left_out: usize,
-    /// What the author may have meant.
+    /// What the author or the caller may have meant.
     pub hints: Vec<String>,
 }
 
@@ -178,6 +178,7 @@ fn because(verdict: &Verdict<'_>, ask: &Ask<'_>) -> String {
             }
             _ => format!("the rule on {rule} grants nothing"),
         },
+        Reason::NoSudo => format!("the path needs sudo besides, which the rule on {rule} does not grant"),
         Reason::WrapTtl { min, max } => match (min.is_zero(), max.is_zero()) {
             (false, false) => format!("the rule on {rule} asks for response wrapping with a TTL from {min} to {max}"),
             (false, true) => format!("the rule on {rule} asks for response wrapping with a TTL of at least {min}"),
@@ -257,7 +258,7 @@ mod tests {
             .map(|(name, text)| Arc::new(Policy::parse(name, text).expect(text)))
             .collect();
         let compiled = compile(&policies, &(), Timestamp::NEVER).expect("compiles");
-        compiled.explain(&Ask { operation, path, parameters: &NoParameters, wrap_ttl: None }, &["secret/"])
+        compiled.explain(&Ask { operation, path, parameters: &NoParameters, wrap_ttl: None, sudo: false }, &["secret/"])
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn describe(model: &Model, operation: Operation, path: &str) -> String {
 }
 
 fn ask(operation: Operation, path: &str) -> Ask<'_> {
-    Ask { operation, path, parameters: &NoParameters, wrap_ttl: None }
+    Ask { operation, path, parameters: &NoParameters, wrap_ttl: None, sudo: false }
 }
 
 /// Runs `check` on 100,000 random questions.
@@ -178,6 +178,22 @@ fn capabilities_agree_with_the_decider() {
         }
         assert_eq!(words == ["deny"], !Capability::ALL.iter().any(|c| *c != Capability::Deny && words.contains(&c.as_str())));
     });
+}
+
+/// Where the route asks for it, `sudo` must stand in the same rule; alone it grants nothing.
+#[test]
+fn sudo_is_asked_besides() {
+    let verdict = |words: &str, sudo| {
+        let policy = Policy::parse("p", &format!("path \"a\" {{ capabilities = {words} }}\npath \"*\" {{ policy = \"sudo\" }}"))
+            .expect(words);
+        let compiled = compile(&[policy.into()], &(), Timestamp::NEVER).expect("compiles");
+        let verdict = compiled.decide(&Ask { sudo, ..ask(Operation::Read, "a") });
+        (verdict.allowed, verdict.granting().is_some())
+    };
+    assert_eq!(verdict("[\"read\", \"sudo\"]", true), (true, true));
+    assert_eq!(verdict("[\"read\"]", true), (false, false));
+    assert_eq!(verdict("[\"sudo\"]", true), (false, false));
+    assert_eq!(verdict("[\"read\"]", false), (true, true));
 }
 
 /// A `deny` below is not passed by listing the folder above it (GHSA-xp3c-3jw3-4vcr).

@@ -51,7 +51,8 @@ fn operations() {
         for ask in set.get("asks").and_then(Json::as_array).expect("a list") {
             let [operation, path, allowed] = ask.as_array().expect("a list") else { panic!("three values") };
             let operation = Operation::parse(text(operation)).expect("known");
-            let verdict = compiled.decide(&Ask { operation, path: text(path), parameters: &NoParameters, wrap_ttl: None });
+            let verdict =
+                compiled.decide(&Ask { operation, path: text(path), parameters: &NoParameters, wrap_ttl: None, sudo: false });
             assert_eq!(Some(verdict.allowed), allowed.as_bool(), "{operation} {} {}", text(path), show(set));
         }
     });
@@ -68,7 +69,7 @@ fn constraints() {
             let operation = Operation::parse(text(operation)).expect("known");
             let fields = fields.as_object().expect("an object");
             let wrap_ttl = wrap.as_i64().map(Span::from_secs);
-            let verdict = compiled.decide(&Ask { operation, path: text(path), parameters: fields, wrap_ttl });
+            let verdict = compiled.decide(&Ask { operation, path: text(path), parameters: fields, wrap_ttl, sudo: false });
             asks += 1;
             let names: Vec<String> =
                 fields.iter().map(|(k, v)| format!("{k}={}", String::from_utf8_lossy(&v.to_bytes()))).collect();

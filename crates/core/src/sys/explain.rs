@@ -1,11 +1,12 @@
 //! `sys/policies/explain`: which rule of which policy decided, and why others did not.
 
 use super::Sys;
-use crate::policies::compile_named;
+use crate::policies::{asked_path, compile_named};
 use crate::policy::{Ask as PolicyAsk, NoParameters, Parameters};
+use crate::router::Router;
 use crate::tokens::issue::normal_policies;
 use coffer_engine::{Ctx, Declare, Reply, Request};
-use coffer_types::{Error, Object, Operation, Result, Secret, Span};
+use coffer_types::{Error, Object, Operation, Path, Result, Secret, Span};
 use std::sync::Arc;
 
 pub(super) fn declare(d: &mut Declare<Sys>) {
@@ -50,14 +51,20 @@ async fn explain(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
     let router = live.router.load_full();
     let kv2: Vec<&str> =
         router.all().filter(|m| m.record.options.get("version").is_some_and(|v| v == "2")).map(|m| &*m.mount.path).collect();
-    let listing = matches!(operation, Operation::List | Operation::Scan);
-    let asked = if listing && !path.ends_with('/') { format!("{path}/") } else { path.to_owned() };
+    let asked = asked_path(operation, path);
+    let (public, sudo) = route(&router, operation, path)?;
     let mut shown = {
         let parameters: &dyn Parameters = ask.parameters.as_ref().map_or(&NoParameters as &dyn Parameters, |p| p);
-        let question = PolicyAsk { operation, path: &asked, parameters, wrap_ttl: ask.wrap_ttl };
-        compiled.explain(&question, &kv2).to_json()
+        let question = PolicyAsk { operation, path: &asked, parameters, wrap_ttl: ask.wrap_ttl, sudo };
+        let mut explanation = compiled.explain(&question, &kv2);
+        if public {
+            explanation.allowed = true;
+            explanation.because = "the route answers everyone, whatever policies say".to_owned();
+            explanation.hints.clear();
+        }
+        explanation.to_json()
     };
-    shown.insert("path", asked.as_str());
+    shown.insert("path", &*asked);
     shown.insert("operation", operation.as_str());
     shown.insert("policies", policies.iter().map(|p| &**p).collect::<Vec<_>>());
     shown.insert("of", of);
@@ -72,6 +79,16 @@ async fn explain(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
     };
     shown.insert("missing_policies", missing);
     Ok(Reply::data(shown))
+}
+
+/// Whether the route there answers without a token, and whether it asks for sudo besides: both are part of the decision on a real call.
+fn route(router: &Router, operation: Operation, path: &str) -> Result<(bool, bool)> {
+    let path = Path::parse(path).map_err(|_| Error::bad_request("the path is not one that a call could have"))?;
+    // Routes know a create as the update of what is not there yet.
+    let operation = if operation == Operation::Create { Operation::Update } else { operation };
+    let Some((mounted, inside)) = router.resolve(&path) else { return Ok((false, false)) };
+    let found = mounted.engine.routes().find(inside, operation);
+    Ok(found.map_or((false, false), |found| (found.endpoint.public, found.endpoint.sudo)))
 }
 
 /// Whose policies: the caller's own, or, with sudo on this path, those of another token or a set by name.

@@ -1,5 +1,6 @@
 //! The whole server in one process, against what was recorded of the reference.
 
+mod explain;
 mod extremes;
 mod kv_upgrade;
 mod recorded;
