@@ -1,9 +1,9 @@
 //! `status`: sealed or not, in words and in the exit code.
 
 use crate::cli::{Arity, Because, Call, Command, Outcome, Output, Run};
-use crate::output::{self, alone, go, json, table};
+use crate::output::{self, alone, go, table};
 use coffer_client::Request;
-use coffer_types::Json;
+use coffer_types::{Json, Object};
 
 pub(crate) const COMMANDS: &[&Command] = &[&STATUS];
 
@@ -59,10 +59,10 @@ fn seal_status(call: &Call<'_>) -> Outcome<Json> {
         object.insert("build_date", "");
     }
     object.insert("ha_enabled", ha);
-    Ok(json::ordered(&status, ORDER))
+    Ok(status)
 }
 
-/// The fields in the order in which JSON has always shown them.
+/// The fields that are shown, in the order in which JSON has always shown them. What a server says beyond them is for `-field`.
 const ORDER: &[&str] = &[
     "type",
     "initialized",
@@ -80,6 +80,12 @@ const ORDER: &[&str] = &[
     "storage_type",
     "build_date",
     "ha_enabled",
+    "is_self",
+    "active_time",
+    "leader_address",
+    "leader_cluster_address",
+    "raft_committed_index",
+    "raft_applied_index",
 ];
 
 /// Prints a seal's status as every command that changes it does.
@@ -90,7 +96,8 @@ pub(crate) fn show(call: &Call<'_>, status: &Json) -> Outcome {
             None => Err(crate::cli::Failure::usage(format!("Field {field:?} not present in seal status"))),
         };
     }
-    output::value(call, status, |status| table::pairs(rows(status)))
+    let shown: Object = ORDER.iter().filter_map(|name| Some((*name, status.get(name)?.clone()))).collect();
+    output::value(call, &Json::Object(shown), |status| table::pairs(rows(status)))
 }
 
 fn rows(status: &Json) -> Vec<(String, String)> {

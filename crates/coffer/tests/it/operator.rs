@@ -140,7 +140,8 @@ fn diagnose_and_validate_tell_by_their_codes() {
     std::fs::write(folder.join("bad.hcl"), "storage \"inmem\" {\n").unwrap();
     std::fs::write(folder.join("tls.hcl"), "storage \"inmem\" {}\nlistener \"tcp\" {\n  address = \"127.0.0.1:0\"\n  tls_cert_file = \"/none/c.pem\"\n  tls_key_file = \"/none/k.pem\"\n}\n").unwrap();
     for (line, codes, said) in [
-        ("operator diagnose", &[3][..], ""),
+        ("operator diagnose", &[0, 2][..], "Without Configuration"),
+        ("operator diagnose -data=data -seal-key=data/seal.key", &[1], "inside the data's directory"),
         ("operator diagnose -config=none.hcl", &[4], "no such file or directory"),
         ("operator diagnose -config=bad.hcl", &[4], "[ failure ]"),
         ("operator diagnose -config=tls.hcl", &[1, 4], "/none/"),

@@ -168,7 +168,7 @@ pub(super) fn seal(config: &Config, variable: impl Fn(&str) -> Option<String>) -
         Seal::Static(seal) => {
             let source = &seal.current.source;
             let mut check = match source {
-                KeySource::File(path) => key_file(Some(path), data),
+                KeySource::File(path) => key_file(path, data),
                 KeySource::Environment(name) => Check::group(
                     "Check Seal",
                     vec![good(
@@ -195,13 +195,7 @@ pub(super) fn seal(config: &Config, variable: impl Fn(&str) -> Option<String>) -
 
 /// The file of a static seal's key: there, closed to others, and not where the data is: who takes the disk or its
 /// backup must not have both.
-pub(super) fn key_file(key: Option<&Path>, data: Option<&Path>) -> Check {
-    let Some(key) = key else {
-        return Check::group(
-            "Check Seal",
-            vec![good("Key", "Not named; the server makes one in its configuration directory the first time.")],
-        );
-    };
+pub(super) fn key_file(key: &Path, data: Option<&Path>) -> Check {
     let shown = key.display();
     let mut children = Vec::new();
     match std::fs::metadata(key) {
@@ -385,14 +379,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (data, key) = (dir.path().join("data"), dir.path().join("seal.key"));
         std::fs::create_dir(&data).unwrap();
-        assert!(key_file(Some(&key), Some(&data)).children.iter().all(|c| c.state < State::Failure));
+        assert!(key_file(&key, Some(&data)).children.iter().all(|c| c.state < State::Failure));
         std::fs::write(data.join("x"), "x").unwrap();
-        assert_eq!(state(key_file(Some(&key), Some(&data))), State::Failure);
+        assert_eq!(state(key_file(&key, Some(&data))), State::Failure);
         std::fs::write(&key, [7; 32]).unwrap();
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(state(key_file(Some(&key), None)), State::Failure);
+        assert_eq!(state(key_file(&key, None)), State::Failure);
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(state(key_file(Some(&key), None)), State::Success);
+        assert_eq!(state(key_file(&key, None)), State::Success);
     }
 
     #[test]

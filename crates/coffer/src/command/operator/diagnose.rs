@@ -4,6 +4,7 @@ use super::checks::{self, Check, State};
 use crate::cli::{Arity, Call, Command, Failure, Flag, Kind, Outcome, Output, Run};
 use crate::output::{self, Format};
 use coffer_server::config::{Finding, Level, Loaded, environment, load};
+use coffer_server::start::solo::{Places, SoloOptions};
 use coffer_types::Json;
 use coffer_types::json::Object;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ static DIAGNOSE: Command = Command {
     path: "operator diagnose",
     synopsis: "Find out why a server does not start, or should not",
     args: "",
-    about: "Reads a server's configuration and checks what it needs of this machine: limits, the data's directory and who can read it, the seal's key and where it lies, certificates and their dates, addresses. Run it as the user that runs the server, while the server is not running, or with -skip=listener.\n\nExit code 0 where all is well, 2 where there are warnings, 1 where something is wrong, 3 without -config or -data, 4 where the configuration can't be read.",
+    about: "Reads a server's configuration and checks what it needs of this machine: limits, the data's directory and who can read it, the seal's key and where it lies, certificates and their dates, addresses. Run it as the user that runs the server, while the server is not running, or with -skip=listener. Without -config it looks at what a server without configuration uses.\n\nExit code 0 where all is well, 2 where there are warnings, 1 where something is wrong, 4 where the configuration can't be read.",
     examples: &[
         ("Before the first start:", "operator diagnose -config=/etc/coffer"),
         ("While it runs:", "operator diagnose -config=/etc/coffer -skip=listener"),
@@ -52,16 +53,19 @@ fn diagnose(call: &Call<'_>) -> Outcome {
     let mut root = Check::group(&format!("{} Diagnose", call.context.product()), vec![checks::machine()]);
     let mut unreadable = false;
     if call.list("config").is_empty() {
-        if call.text("data").is_empty() {
-            return Err(no_configuration());
-        }
-        let data = PathBuf::from(call.text("data"));
-        let key = Some(call.text("seal-key")).filter(|k| !k.is_empty()).map(PathBuf::from);
+        let path = |name: &str| Some(call.text(name)).filter(|text| !text.is_empty()).map(PathBuf::from);
+        let options = SoloOptions { data: path("data"), seal_key: path("seal-key"), listen: None };
+        let places = Places::find(&options, |name| call.context.env.raw(name)).map_err(|e| Failure::usage(e.to_string()))?;
+        root.children.push(Check::new(
+            "Without Configuration",
+            State::Success,
+            format!("Data in {}, their key in {}.", places.data.display(), places.seal_key.display()),
+        ));
         if !skip.contains(&"storage") {
-            root.children.push(checks::data_directory(&data));
+            root.children.push(checks::data_directory(&places.data));
         }
         if !skip.contains(&"seal") {
-            root.children.push(checks::key_file(key.as_deref(), Some(&data)));
+            root.children.push(checks::key_file(&places.seal_key, Some(&places.data)));
         }
     } else {
         match read(call) {
