@@ -19,6 +19,9 @@ use coffer_engine::{Answer, BoxFuture, Call, Endpoint, Fields, Miss, Permit, Raw
 use coffer_types::{Error, Kind, Operation, Result, Secret, Timestamp, secret};
 use std::sync::Arc;
 
+/// What lines show as the version of the engine that answers: engines are part of the program.
+const RUNNING_VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"), "+builtin.coffer");
+
 /// How often a call is run again when what it read has changed under it.
 const ATTEMPTS: usize = 64;
 
@@ -166,9 +169,17 @@ impl Step<'_> {
         let presented = Presented { credential: &self.call.credential, remote: &self.call.remote, counts };
         let authenticated = authenticate(self.live, &view, &presented, self.now).await;
         let mark = self.txn.mark();
-        let (operation, existed) = self.operation(target.as_ref(), &authenticated).await?;
-        let decided = self.decide(target.as_ref(), operation, &authenticated).await?;
-        self.audit(journal, target.as_ref(), operation, &authenticated, &decided).await?;
+        let (operation, existed, decided) = match self.judge(target.as_ref(), &authenticated).await {
+            Ok(judged) => judged,
+            // A call that can't be decided on (the store fails) leaves its lines too.
+            Err(error) => {
+                let (asked, nothing) = (self.call.operation, (None, Some(&error)));
+                self.audit(journal, target.as_ref(), asked, &authenticated, nothing).await?;
+                return Err(error);
+            }
+        };
+        let verdict = (decided.asked.then_some(&decided), decided.permit.as_ref().err());
+        self.audit(journal, target.as_ref(), operation, &authenticated, verdict).await?;
         let outcome = match decided.permit {
             Ok(ref permit) => self.handle(target, &authenticated, permit.clone(), &decided, existed).await,
             Err(error) => Err(error),
@@ -184,20 +195,37 @@ impl Step<'_> {
         outcome
     }
 
+    /// Create or update, and whether it may be.
+    async fn judge(
+        &self,
+        target: Option<&Target<'_>>,
+        authenticated: &Result<Option<Authenticated>>,
+    ) -> Result<(Operation, bool, Decided)> {
+        if let Err(error) = authenticated
+            && error.kind() != Kind::Denied
+        {
+            // Not the credential's fault: whoever asks again later may be let in.
+            return Err(Error::new(error.kind(), error.public().to_owned()));
+        }
+        let (operation, existed) = self.operation(target, authenticated).await?;
+        let decided = self.decide(target, operation, authenticated).await?;
+        Ok((operation, existed, decided))
+    }
+
     async fn audit(
         &self,
         journal: &mut Journal<'_>,
         target: Option<&Target<'_>>,
         operation: Operation,
         authenticated: &Result<Option<Authenticated>>,
-        decided: &Decided,
+        (decided, error): (Option<&Decided>, Option<&Error>),
     ) -> Result<()> {
         let mount = target.map(|t| &t.mounted).map(|m| MountInfo {
             point: &m.mount.path,
             kind: &m.mount.kind,
             accessor: &m.mount.accessor,
             class: m.mount.class,
-            version: "",
+            version: RUNNING_VERSION,
             clear_request: &m.record.tune.audit_non_hmac_request_keys,
             clear_response: &m.record.tune.audit_non_hmac_response_keys,
         });
@@ -210,15 +238,15 @@ impl Step<'_> {
             issued: a.token.created,
             remaining_uses: (a.token.num_uses > 0 || a.last_use).then_some(a.token.num_uses),
         });
-        let granting = decided.permit.as_ref().map_or(&[][..], Permit::policies);
-        let decision = decided.asked.then_some(Decision { allowed: decided.permit.is_ok(), granting });
+        let decision = decided
+            .map(|d| Decision { allowed: d.permit.is_ok(), granting: d.permit.as_ref().map_or(&[][..], Permit::policies) });
         let entry = Entry {
             call: self.call,
             operation,
             mount,
             token,
             decision,
-            error: decided.permit.as_ref().err(),
+            error,
             plain: target.and_then(Target::endpoint).map_or(&[], |e| e.plain),
         };
         journal.open(&entry).await

@@ -5,3 +5,4 @@ mod extremes;
 mod kv_upgrade;
 mod recorded;
 mod routes;
+mod tokens;
