@@ -1,7 +1,6 @@
 //! Configuration, listeners, TLS, telemetry and the registry of engines.
 
 pub mod config;
-pub mod dev_tls;
 pub mod logging;
 pub mod registry;
 pub mod signals;

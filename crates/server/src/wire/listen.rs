@@ -2,7 +2,7 @@
 
 use super::body::Budget;
 use super::connection;
-use super::serve::{Endpoint, Peer, Serve};
+use super::serve::{Endpoint, Ids, Peer, Serve};
 use super::settings::{Defaults, Settings};
 use super::stream::Stream;
 use super::tls::{self, TlsError};
@@ -128,11 +128,12 @@ impl<S: Serve> Wire<S> {
         let (stop, stopped) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let budget = Arc::new(Budget::new(BODIES));
+        let ids = Arc::new(Ids::new(random.clone()));
         let mut running = Vec::with_capacity(bound.len());
         for bound in bound {
             let endpoint = Arc::new(Endpoint {
                 core: core.clone(),
-                random: random.clone(),
+                ids: ids.clone(),
                 budget: budget.clone(),
                 settings: ArcSwap::from_pointee(bound.settings),
             });

@@ -6,7 +6,7 @@ use super::cors;
 use super::settings::{Metrics, Settings};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use coffer_crypto::random::Random;
+use coffer_crypto::random::{Random, uuid};
 use coffer_dialects::pick::{Spoken, not_built, pick};
 use coffer_dialects::vault::{self, DecodeContext, Refusal, Rendering};
 use coffer_engine::{Answer, Call, Remote, RequestId};
@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +38,8 @@ impl Serve for Arc<coffer_core::Core> {
 /// What all connections of a listener share.
 pub(super) struct Endpoint<S> {
     pub(super) core: S,
-    pub(super) random: Arc<dyn Random>,
+    /// Shared by all listeners.
+    pub(super) ids: Arc<Ids>,
     /// Shared by all listeners.
     pub(super) budget: Arc<Budget>,
     pub(super) settings: ArcSwap<Settings>,
@@ -93,7 +95,7 @@ impl<S: Serve> Endpoint<S> {
         }
         let ip = settings.forwarded.client(peer.ip, &parts.headers)?;
         let body = body::read(body, settings.max_body, settings.timeouts.body, &self.budget).await?;
-        let id = request_id(&*self.random);
+        let id = self.ids.next();
         let cx = DecodeContext {
             id: id.clone(),
             remote: Remote { ip, port: peer.port, certificate: peer.certificate.clone() },
@@ -140,20 +142,41 @@ async fn unwinding(call: impl Future<Output = Result<Answer>>) -> Result<Answer>
     .await
 }
 
-/// A random id in the form of a UUID.
-fn request_id(random: &dyn Random) -> RequestId {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut bytes = [0u8; 16];
-    random.fill(&mut bytes);
-    let mut id = String::with_capacity(36);
-    for (n, byte) in bytes.iter().enumerate() {
-        if matches!(n, 4 | 6 | 8 | 10) {
-            id.push('-');
-        }
-        id.push(char::from(HEX[usize::from(byte >> 4)]));
-        id.push(char::from(HEX[usize::from(byte & 15)]));
+/// Random bytes for request ids, drawn many at a time: they are no secret, and a draw costs as much as a short call.
+pub(super) struct Ids {
+    source: Arc<dyn Random>,
+    pool: Mutex<Pool>,
+}
+
+struct Pool {
+    bytes: [u8; 1024],
+    used: usize,
+}
+
+impl Ids {
+    pub(super) fn new(source: Arc<dyn Random>) -> Self {
+        Self { source, pool: Mutex::new(Pool { bytes: [0; 1024], used: 1024 }) }
     }
-    id.into_boxed_str()
+
+    fn next(&self) -> RequestId {
+        uuid(self).into()
+    }
+}
+
+impl Random for Ids {
+    fn fill(&self, out: &mut [u8]) {
+        let mut pool = self.pool.lock();
+        if out.len() > pool.bytes.len() - pool.used {
+            if out.len() > pool.bytes.len() {
+                return self.source.fill(out);
+            }
+            self.source.fill(&mut pool.bytes);
+            pool.used = 0;
+        }
+        let from = pool.used;
+        pool.used += out.len();
+        out.copy_from_slice(&pool.bytes[from..from + out.len()]);
+    }
 }
 
 #[cfg(test)]
@@ -162,13 +185,18 @@ mod tests {
     use coffer_crypto::random::SeededRandom;
 
     #[test]
-    fn ids_look_like_uuids_and_differ() {
-        let random = SeededRandom::for_tests_only(1);
-        let (a, b) = (request_id(&random), request_id(&random));
-        assert_ne!(a, b);
-        let groups: Vec<usize> = a.split('-').map(str::len).collect();
-        assert_eq!(groups, [8, 4, 4, 4, 12]);
-        assert!(a.bytes().all(|c| c == b'-' || c.is_ascii_hexdigit() && !c.is_ascii_uppercase()));
+    fn ids_look_like_uuids_and_never_come_again() {
+        let ids = Ids::new(Arc::new(SeededRandom::for_tests_only(1)));
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1000 {
+            let id = ids.next();
+            let groups: Vec<usize> = id.split('-').map(str::len).collect();
+            assert_eq!(groups, [8, 4, 4, 4, 12]);
+            assert!(seen.insert(id));
+        }
+        let mut long = [0; 2000];
+        ids.fill(&mut long);
+        assert!(long.iter().any(|b| *b != 0));
     }
 
     #[tokio::test(start_paused = true)]

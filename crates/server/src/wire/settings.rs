@@ -4,7 +4,7 @@ use super::activity::Timeouts;
 use super::cors::Cors;
 use super::forwarded::Forwarded;
 use super::headers::Headers;
-use crate::config::{Config, Listener, Speaks as Word};
+use crate::config::{Listener, Speaks as Word};
 use coffer_dialects::pick::Speaks;
 use coffer_dialects::vault::BodyLimits;
 use coffer_engine::ListenerTraits;
@@ -20,17 +20,6 @@ pub struct Defaults {
     pub max_request_duration: Option<Duration>,
     /// Sent as `X-Vault-Hostname` (`enable_response_header_hostname`).
     pub hostname: Option<String>,
-}
-
-impl Defaults {
-    pub fn new(config: &Config) -> Self {
-        let duration = config.default_max_request_duration;
-        let name = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self {
-            max_request_duration: (!duration.is_zero() && !duration.is_negative()).then(|| duration.duration()),
-            hostname: config.enable_response_header_hostname.then(name),
-        }
-    }
 }
 
 pub(super) struct Settings {
@@ -115,19 +104,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_come_from_the_top_level() {
-        let plain = Defaults::new(&Config::default());
-        assert_eq!((plain.max_request_duration, plain.hostname), (Some(Duration::from_secs(90)), None));
-        let named =
-            Config { enable_response_header_hostname: true, default_max_request_duration: Span::ZERO, ..Config::default() };
-        let named = Defaults::new(&named);
-        assert!(named.max_request_duration.is_none() && named.hostname.is_some_and(|name| !name.is_empty()));
-    }
-
-    #[test]
     fn a_listener_says_how_long_and_how_much() {
         let mut listener = Listener::loopback("127.0.0.1", 0);
-        let defaults = Defaults::new(&Config::default());
+        let defaults = Defaults { max_request_duration: Some(Duration::from_secs(90)), hostname: None };
         let settings = Settings::new(&listener, &defaults);
         let seconds = |n| Some(Duration::from_secs(n));
         let standard = Timeouts { header: seconds(10), body: seconds(30), write: None, idle: seconds(300) };
