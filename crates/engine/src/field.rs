@@ -92,9 +92,13 @@ impl Response for () {
 }
 
 /// Used by the derive: reads one field, naming it in the error.
+///
+/// A member that is null counts as left out, as clients send it for what they don't set, except for the types that
+/// tell the two apart ([`FromField::KNOWS_NULL`]).
 pub fn read_field<T: FromField>(raw: &mut RawFields<'_>, name: &'static str, source: Source) -> Result<Option<T>> {
     match raw.take(name, source) {
         None => Ok(None),
+        Some(Json::Null) if !T::KNOWS_NULL => Ok(None),
         Some(value) => T::from_field(value).map(Some).map_err(|e| name_field(name, &e)),
     }
 }
@@ -111,6 +115,8 @@ pub fn missing(name: &'static str) -> Error {
 /// A type that a request's field can have; reads leniently, as Vault's clients expect.
 pub trait FromField: Sized {
     const KIND: FieldKind;
+    /// Whether null says something else than a member that is left out.
+    const KNOWS_NULL: bool = false;
     fn from_field(value: Json) -> Result<Self>;
 }
 
@@ -124,6 +130,7 @@ macro_rules! field {
     ($type:ty, $kind:ident, $read:expr, $write:expr) => {
         impl FromField for $type {
             const KIND: FieldKind = FieldKind::$kind;
+            const KNOWS_NULL: bool = matches!(FieldKind::$kind, FieldKind::Any);
             fn from_field(value: Json) -> Result<Self> {
                 let read: fn(Json) -> Result<Self> = $read;
                 read(value)

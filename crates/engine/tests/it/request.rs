@@ -129,6 +129,11 @@ fn null_is_absence_where_absence_is_allowed() {
     let b = bench();
     let answer = b.call(Operation::Update, "order/a", r#"{"count":1,"type":null,"extra":null}"#).unwrap();
     assert!(answer.data.unwrap().get("type").unwrap().is_null());
+    // hvac sends null for every parameter that its caller did not give.
+    assert_eq!(
+        update("order/a", r#"{"count":1,"rush":null,"within":null,"tags":null,"labels":null,"small":null,"code":null}"#),
+        update("order/a", r#"{"count":1}"#)
+    );
 }
 
 #[test]

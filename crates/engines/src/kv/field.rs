@@ -15,6 +15,7 @@ pub(super) enum Given<T> {
 
 impl<T: FromField> FromField for Given<T> {
     const KIND: FieldKind = T::KIND;
+    const KNOWS_NULL: bool = true;
     fn from_field(value: Json) -> Result<Self> {
         if value.is_null() { Ok(Self::Null) } else { T::from_field(value).map(Self::Value) }
     }
