@@ -2,7 +2,7 @@
 //! of the barrier: typed request in, typed reply out. From the declaration come routing, field checks and
 //! their errors, the create-or-update question, help, the OpenAPI document and the audit's masking.
 //!
-//! ```ignore
+//! ```text
 //! impl Engine for Totp {
 //!     const KIND: &'static str = "totp";
 //!     fn open(_: &Mount) -> Result<Self> { Ok(Self) }
