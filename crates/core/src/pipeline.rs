@@ -45,6 +45,7 @@ impl Core {
             return answer;
         }
         let live = self.unsealed()?;
+        tracing::debug!(target: "core", request = %call.id, operation = %call.operation, path = %call.path, "a call");
         let mut journal = Journal { broker: &self.audit, opened: None };
         let outcome = self.attempts(&live, &call, &mut journal).await;
         if let Err(error) = &outcome {
