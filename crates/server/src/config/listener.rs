@@ -75,8 +75,6 @@ stanza! {
     pub struct ListenerKeys in "listener" {
         /// Where to listen: `host:port`, or the socket's path for `unix`.
         address: String = "127.0.0.1:8200";
-        /// Where other nodes of a cluster reach this one.
-        cluster_address: Option<String> = "";
         /// The wire protocols that this listener speaks.
         dialects: Vec<Speaks> = "vault, aws, azure, gcp";
         /// Serve plain HTTP.
@@ -221,6 +219,8 @@ stanza! {
         proxy_api: "a block";
     }
     ignored {
+        /// Where other nodes of a cluster reach this one.
+        cluster_address = "there is one node";
         /// Whether the server's order of cipher suites counts.
         tls_prefer_server_cipher_suites = "the server's order always counts";
         /// An estimate of the memory that the JSON of a request may take.

@@ -52,7 +52,7 @@ stanza! {
         cluster_addr: Option<String> = "";
         /// The cluster's name; one is made up if unset.
         cluster_name: Option<String> = "";
-        /// Serve the web interface at `/ui`.
+        /// Serve the web interface at `/ui`; there is none yet.
         ui: bool = "false";
         /// How much is logged.
         log_level: LogLevel = "info";
@@ -76,22 +76,22 @@ stanza! {
         default_max_request_duration: Span = "90s";
         /// Serve `sys/raw`, which reads and writes below every policy but sudo.
         raw_storage_endpoint: bool = "false";
-        /// Serve `sys/internal/inspect`.
-        introspection_endpoint: bool = "false";
         /// Do not lock memory.
         disable_mlock: bool = "false";
         /// Do not cache what the store holds.
         disable_cache: bool = "false";
-        /// How many entries of the store are cached; 0 is the default.
-        cache_size: u64 = "0";
+        /// How many entries of the store are cached, of 256 bytes each.
+        cache_size: u64 = "131072";
         /// Allow `sys/audit` to make audit devices.
         unsafe_allow_api_audit_creation: bool = "false";
-        /// Allow audit devices with a prefix before their lines.
-        allow_audit_log_prefixing: bool = "false";
         /// Send the host's name in `X-Vault-Hostname`.
         enable_response_header_hostname: bool = "false";
     }
     later {
+        /// Serve `sys/internal/inspect`.
+        introspection_endpoint: "a boolean";
+        /// Allow audit devices with a prefix before their lines.
+        allow_audit_log_prefixing: "a boolean";
         /// A second store that only elects the active node.
         ha_storage: "a block";
         /// A second store that only elects the active node (older name).
@@ -171,7 +171,17 @@ stanza! {
     }
 }
 
+/// What an entry of the cache is taken to be, in bytes.
+const CACHED_ENTRY: u64 = 256;
+
 impl Config {
+    /// How much of the store is cached, in bytes.
+    pub fn cache_bytes(&self) -> u64 {
+        // Vault takes 0 as its default.
+        let entries = if self.cache_size == 0 { 131_072 } else { self.cache_size };
+        if self.disable_cache { 0 } else { entries.saturating_mul(CACHED_ENTRY) }
+    }
+
     /// What a server can't be without.
     fn check_whole(&self, cx: &mut Reading) {
         let whole = At { file: "configuration".into(), line: 0 };
@@ -193,6 +203,9 @@ impl Config {
             if let Some(same) = self.listener[..n].iter().find(|other| other.bind == listener.bind && !listener.any_port()) {
                 cx.error(&listener.at, format!("the listener at {} listens on {} already", same.at, listener.address()));
             }
+        }
+        if self.ui {
+            cx.note(&whole, "ui is on, and there is no web interface yet: nothing answers at /ui");
         }
         if self.default_lease_ttl > self.max_lease_ttl {
             cx.error(

@@ -41,7 +41,7 @@ impl Config {
             .with("disable_cache", self.disable_cache)
             .with("disable_mlock", self.disable_mlock)
             .with("enable_ui", self.ui)
-            .with("introspection_endpoint", self.introspection_endpoint)
+            .with("introspection_endpoint", false)
             .with("listeners", listeners)
             .with("log_format", if self.log_format == LogFormat::Json { "json" } else { "standard" })
             .with("log_level", self.log_level.as_str())

@@ -33,10 +33,6 @@ stanza! {
         disable_hostname: bool = "false";
         /// Label metrics with the host's name.
         enable_hostname_label: bool = "false";
-        /// How often gauges that count tokens, secrets and entities are taken.
-        usage_gauge_period: Option<Span> = "10m";
-        /// The most label values of a gauge.
-        maximum_gauge_cardinality: u64 = "500";
     }
     later {
         /// Where statsite listens.
@@ -63,6 +59,10 @@ stanza! {
         stackdriver_project_id: "a string";
     }
     ignored {
+        /// How often gauges that count tokens, secrets and entities are taken.
+        usage_gauge_period = "tokens, secrets and entities are not counted yet";
+        /// The most label values of a gauge.
+        maximum_gauge_cardinality = "tokens, secrets and entities are not counted yet";
         /// Whether metrics that no filter names are sent.
         filter_default = "there are no filters yet, and all metrics are kept";
         /// The width of lease-expiry buckets.

@@ -104,7 +104,7 @@ fn a_whole_configuration_reads() {
         "#,
     )
     .unwrap();
-    assert_eq!(loaded.findings, [], "nothing to remark");
+    assert_eq!(loaded.findings.len(), 1, "nothing to remark but that there is no web interface: {:?}", loaded.findings);
     let config = loaded.config;
     assert!(config.ui && config.disable_mlock && config.raw_storage_endpoint && !config.disable_cache);
     assert_eq!(config.api_addr.as_deref(), Some("https://vault.example.com:8200"));
@@ -290,6 +290,13 @@ fn keys_without_effect_are_noted_and_those_that_ask_for_nothing_pass() {
     assert_eq!(findings(&result, Level::Warning).len(), 0);
     let notes = findings(&result, Level::Note);
     assert!(notes[0].contains("t.hcl:5: disable_clustering has no effect"), "{notes:?}");
+}
+
+#[test]
+fn the_cache_is_counted_in_entries() {
+    let bytes = |more: &str| with(more).unwrap().config.cache_bytes();
+    assert_eq!((bytes(""), bytes("cache_size = 0"), bytes("cache_size = \"1024\"")), (32 << 20, 32 << 20, 256 << 10));
+    assert_eq!(bytes("disable_cache = true"), 0);
 }
 
 #[test]
