@@ -4,7 +4,10 @@ fail, quotas, explain, diagnose and debug. Each test looks at the effect."""
 import json
 import os
 import pathlib
+import pty
 import re
+import select
+import signal
 import socket
 import ssl
 import stat
@@ -31,6 +34,30 @@ def run_server(*args, home, seconds=15, **env):
     except subprocess.TimeoutExpired:
         ran.kill()
         return ran.communicate()[0] + "\n(it went on running)", None
+
+
+def on_terminal(args, home, enough, seconds=20):
+    """What a program says to a terminal until `enough`; then it is told to stop."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(args[0], args, harness.clean_env(home))
+    said, end = b"", time.monotonic() + seconds
+    try:
+        while not enough(said.decode("utf-8", "replace")):
+            if time.monotonic() > end:
+                raise AssertionError(f"it did not come: {said[-800:]}")
+            if select.select([terminal], [], [], 0.2)[0]:
+                said += os.read(terminal, 65536)
+        time.sleep(0.2)
+        if select.select([terminal], [], [], 0)[0]:
+            said += os.read(terminal, 65536)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        status = os.waitpid(pid, 0)[1]
+        os.close(terminal)
+    if status != 0:
+        raise AssertionError(f"SIGTERM ended it with status {status}")
+    return said.decode("utf-8", "replace")
 
 
 class WithoutConfiguration(unittest.TestCase):
@@ -131,6 +158,36 @@ class WithoutConfiguration(unittest.TestCase):
         text, code = run_server("-data", self.folder / "data", home=self.home)
         self.assertNotIn(code, (0, None), text)
         self.assertTrue(text.strip())
+
+    def test_on_a_terminal_the_root_token_is_shown_once_and_left_nowhere(self):
+        self.home.mkdir()
+        port = harness.free_port()
+        args = [harness.BIN, "server", f"-listen-address=127.0.0.1:{port}"]
+        said = on_terminal(args, self.home, lambda text: "Root Token:" in text)
+        token = re.search(r"Root Token: (hvs\.\S+)", said)[1]
+        for path in self.folder.rglob("*"):
+            self.assertFalse(path.is_file() and token.encode() in path.read_bytes(), f"the token stands in {path}")
+        again = on_terminal(args, self.home, lambda text: "Data:" in text)
+        self.assertNotIn("Root Token:", again)
+        self.assertNotIn(token, again)
+
+    def test_only_loopback_and_no_flags_of_other_ways_to_start(self):
+        self.home.mkdir()
+        text, code = run_server("-listen-address=0.0.0.0:18299", home=self.home)
+        self.assertEqual(1, code, text)
+        self.assertIn("TLS", text)
+        text, code = run_server("-dev", "-data", self.folder / "d", home=self.home)
+        self.assertEqual(1, code, text)
+        self.assertIn("-data", text)
+        self.assertEqual([], list(self.home.iterdir()), "nothing was made")
+
+    def test_a_key_that_others_may_read_is_refused(self):
+        server = self.start("-data", self.folder / "data", "-seal-key", self.folder / "k" / "seal.key")
+        server.stop()
+        os.chmod(self.folder / "k" / "seal.key", 0o644)
+        text, code = run_server("-data", self.folder / "data", "-seal-key", self.folder / "k" / "seal.key", home=self.home)
+        self.assertEqual(1, code, text)
+        self.assertIn("chmod 600", text)
 
     def test_diagnose_warns_where_key_and_data_share_a_volume(self):
         server = self.start("-data", self.folder / "data", "-seal-key", self.folder / "seal.key")
@@ -281,6 +338,31 @@ class ConfigurationFiles(unittest.TestCase):
         self.refused(f'storage "inmem" {{}}\nlistener "tcp" {{\n  address = "127.0.0.1:{self.port}"\n  tls_cert_file = "/nosuch/cert.pem"\n  tls_key_file = "/nosuch/key.pem"\n}}\n', "/nosuch/")
         self.refused(f'storage "inmem" {{}}\ndefault_lease_ttl = "soon"\n{self.listener()}', "default_lease_ttl")
         self.refused(f'{self.listener()}')
+
+    def test_a_pid_file_lives_as_long_as_the_server(self):
+        pid = self.folder / "coffer.pid"
+        server = self.start(self.write(f'storage "inmem" {{}}\npid_file = "{pid}"\n{self.listener()}'))
+        self.assertEqual(server.pid, int(harness.eventually(lambda: pid.exists() and pid.read_text().strip(), what="the pid file")))
+        self.assertEqual(0, server.stop())
+        self.assertFalse(pid.exists())
+
+    @unittest.skipIf(harness.is_reference(), "needs a durable store of ours")
+    def test_a_static_seal_unseals_by_itself_and_takes_no_other_key(self):
+        key = self.folder / "seal.key"
+        key.write_bytes(os.urandom(32))
+        text = f'storage "embedded" {{\n  path = "{self.folder}/data"\n}}\nseal "static" {{\n  current_key_id = "one"\n  current_key = "file://{key}"\n}}\n{self.listener()}'
+        server = self.start(self.write(text))
+        made = server.api.must("PUT", "sys/init", {"recovery_shares": 1, "recovery_threshold": 1}, token=None).json
+        self.assertEqual(200, server.api.get("sys/health").status)
+        server.kill()
+        server.restart(unseal=False)
+        harness.eventually(lambda: server.api.get("sys/health").status == 200, what="unsealing")
+        self.assertEqual(200, server.api.get("auth/token/lookup-self", token=made["root_token"]).status)
+        server.stop()
+        key.write_bytes(os.urandom(32))
+        self.refused(text, str(key))
+        key.unlink()
+        self.refused(text, str(key))
 
     @unittest.skipIf(harness.is_reference(), "the reference has these")
     def test_a_key_that_is_known_and_not_built_is_an_error_that_names_it(self):
