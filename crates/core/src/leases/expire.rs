@@ -112,17 +112,17 @@ pub async fn run(core: Weak<Core>) {
                 }
             }
         }
-        if beats % 4 == 0
+        if beats.is_multiple_of(4)
             && let Err(error) = crate::sys::finish_removals(&core).await
         {
             tracing::warn!(target: "core", %error, "the data of a removed mount could not be removed; it will be tried again");
         }
-        if beats % 2 == 0
+        if beats.is_multiple_of(2)
             && let Err(error) = upkeep.run(&core).await
         {
             tracing::warn!(target: "core", %error, "mounts could not be asked for their own work");
         }
-        if beats % 20 == 0
+        if beats.is_multiple_of(20)
             && let Err(error) = roll_back_intents(&core).await
         {
             tracing::warn!(target: "rollback", %error, "the notes of effects outside could not be read");

@@ -33,7 +33,7 @@ pub struct Record {
     /// The version that was current before, 0 for none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub previous: u64,
-    /// The oldest version kept, once some were pruned; else 0.
+    /// The oldest version kept, once as many stand as are to be kept; before, 0.
     #[serde(default, skip_serializing_if = "is_default")]
     pub oldest: u64,
     /// How many versions are kept; 0 leaves it to the mount.
@@ -209,10 +209,10 @@ impl Record {
     /// the previous one goes only where a single version is to be kept, which could not be had otherwise.
     pub(super) fn prune(&mut self, keep: u32) -> Vec<u64> {
         let excess = self.versions.len().saturating_sub(keep as usize);
-        if keep == 0 || excess == 0 {
+        if keep == 0 {
             return Vec::new();
         }
-        let newest_dropped = self.versions[excess - 1].seq;
+        let newest_dropped = excess.checked_sub(1).map_or(0, |at| self.versions[at].seq);
         let held =
             |seq: u64| seq == self.current || (seq == self.previous && keep > 1) || self.labels.values().any(|l| *l == seq);
         let gone: Vec<u64> = self.versions.iter().map(|v| v.seq).filter(|seq| *seq <= newest_dropped && !held(*seq)).collect();
@@ -220,7 +220,8 @@ impl Record {
         if gone.contains(&self.previous) {
             self.previous = 0;
         }
-        if !gone.is_empty() {
+        // Told from the moment on at which as many stand as are kept.
+        if self.last - self.oldest >= u64::from(keep) {
             self.oldest = self.versions.first().map_or(0, |v| v.seq);
         }
         gone

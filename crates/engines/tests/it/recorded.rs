@@ -1,5 +1,6 @@
 //! Replays recorded calls (clients/golden/vault-http.jsonl) of the groups kv1, kv2 and cubbyhole through the engines
-//! alone. What a server answers before or after an engine (policies, redirects, malformed JSON, media types, help)
+//! alone, and a thousand random calls on KV mounts that were put to the reference (OpenBao 2.7.2) the same way
+//! (clients/golden/vault-kv-random.jsonl: names that are also folders, wrong types, stale check-and-sets, pruning). What a server answers before or after an engine (policies, redirects, malformed JSON, media types, help)
 //! is left to the replay against a whole server.
 
 use coffer_engine::call::Fields;
@@ -11,25 +12,32 @@ use coffer_types::json::{Limits, parse};
 use coffer_types::{Json, Kind, Operation, Span};
 
 const RECORDING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../clients/golden/vault-http.jsonl");
+const RANDOM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../clients/golden/vault-kv-random.jsonl");
 
 #[test]
 fn kv_version_1() {
-    replay::<V1>("kv1", "kv1/", 16);
+    replay::<V1>(RECORDING, "kv1", "kv1/", 16);
 }
 
 #[test]
 fn kv_version_2() {
-    replay::<V2>("kv2", "secret/", 71);
+    replay::<V2>(RECORDING, "kv2", "secret/", 71);
+}
+
+#[test]
+fn random_calls() {
+    replay::<V1>(RANDOM, "kv1", "kv1/", 150);
+    replay::<V2>(RANDOM, "kv2", "secret/", 700);
 }
 
 #[test]
 fn cubbyhole() {
-    replay::<Cubbyhole>("cubbyhole", "cubbyhole/", 7);
+    replay::<Cubbyhole>(RECORDING, "cubbyhole", "cubbyhole/", 7);
 }
 
 /// `at_least` keeps the test from passing because nothing was replayed.
-fn replay<E: Engine>(group: &str, mount: &str, at_least: usize) {
-    let recording = std::fs::read_to_string(RECORDING).unwrap();
+fn replay<E: Engine>(recording: &str, group: &str, mount: &str, at_least: usize) {
+    let recording = std::fs::read_to_string(recording).unwrap();
     let mut bench = Bench::new::<E>(mount, &[]);
     let mut played = 0;
     let mut wrong = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::V2;
 use super::settings::Config;
+use crate::kv::field::Given;
 use coffer_engine::{Ctx, NoInput, Reply, Request, Response};
 use coffer_types::{Result, Span};
 
@@ -31,15 +32,18 @@ pub(super) async fn read(cx: Ctx<V2>, _: Read) -> Result<Reply<Shown>> {
     }))
 }
 
-/// Change the mount's settings; those that are not named stay.
+/// Change the mount's settings; those that are not named stay, null sets back.
 #[derive(Request)]
 pub(super) struct Write {
     /// How many versions of each secret are kept; 10 if this is 0.
-    max_versions: Option<u32>,
+    #[field(default)]
+    max_versions: Given<u32>,
     /// Whether every write must say which version it replaces.
-    cas_required: Option<bool>,
+    #[field(default)]
+    cas_required: Given<bool>,
     /// Whether every change of metadata must say which revision it replaces.
-    metadata_cas_required: Option<bool>,
+    #[field(default)]
+    metadata_cas_required: Given<bool>,
     /// The time after which a version counts as deleted. 0 clears it; below 0, no secret of this mount deletes its
     /// versions by time.
     delete_version_after: Option<Span>,
@@ -47,9 +51,9 @@ pub(super) struct Write {
 
 pub(super) async fn write(cx: Ctx<V2>, q: Write) -> Result<Reply<()>> {
     let mut config = Config::load(&cx.view).await?;
-    set(&mut config.max_versions, q.max_versions);
-    set(&mut config.cas_required, q.cas_required);
-    set(&mut config.metadata_cas_required, q.metadata_cas_required);
+    set(&mut config.max_versions, q.max_versions.or_default());
+    set(&mut config.cas_required, q.cas_required.or_default());
+    set(&mut config.metadata_cas_required, q.metadata_cas_required.or_default());
     set(&mut config.delete_version_after, q.delete_version_after);
     config.save(&cx.view)?;
     Ok(Reply::empty())

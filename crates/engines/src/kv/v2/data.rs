@@ -6,7 +6,7 @@ use super::settings::{Config, Settings};
 use crate::kv::field::Given;
 use crate::kv::merge::merge;
 use crate::kv::writable;
-use crate::records::{Change, Expect, Put, Record, Records, Selector, State, from_map, payload_bytes, to_map};
+use crate::records::{Change, Expect, Fault, Put, Record, Records, Selector, State, from_map, payload_bytes, to_map};
 use coffer_engine::{Ctx, Reply, Request};
 use coffer_types::{Error, Json, Object, Result};
 use std::collections::BTreeMap;
@@ -105,14 +105,13 @@ pub(super) async fn patch(cx: Ctx<V2>, q: Patch) -> Result<Reply> {
         Given::Null => Object::new(),
         Given::Value(object) => object,
     };
-    let cas = cas(q.options.as_ref())?;
     let config = Config::load(&cx.view).await?;
     let Some(mut record) = load_to_change(&cx, name).await? else { return Ok(nothing_to_patch()) };
-    let Some(version) = record.select(&Selector::Current) else { return Ok(nothing_to_patch()) };
-    let expect = expected(&config, &record, cas)?;
+    let expect = expected(&config, &record, cas(q.options.as_ref())?)?;
     if expect != Expect::Anything && expect != Expect::Current(record.current) {
-        return Err(refused(crate::records::Fault::Conflict));
+        return Err(refused(Fault::Conflict));
     }
+    let Some(version) = record.select(&Selector::Current) else { return Ok(nothing_to_patch()) };
     if version.state(cx.now()) != State::Enabled {
         return Ok(Reply::missing_with(describe(&record, version)));
     }

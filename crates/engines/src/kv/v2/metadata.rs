@@ -50,22 +50,26 @@ fn describe(record: &Record) -> Object {
         .with("versions", versions)
 }
 
-/// Set metadata of the secret, which need not have a version yet; what is not named stays.
+/// Set metadata of the secret, which need not have a version yet; what is not named stays, null sets back.
 #[derive(Request)]
 pub(super) struct Write {
     /// Location of the secret.
     #[field(path)]
     path: String,
     /// Whether every write must say which version it replaces; false leaves it to the mount.
-    cas_required: Option<bool>,
+    #[field(default)]
+    cas_required: Given<bool>,
     /// Whether every change of metadata must say which revision it replaces; false leaves it to the mount.
-    metadata_cas_required: Option<bool>,
+    #[field(default)]
+    metadata_cas_required: Given<bool>,
     /// Names and values of your own, which replace all that were there.
-    custom_metadata: Option<Object>,
+    #[field(default)]
+    custom_metadata: Given<Object>,
     /// The time after which a version counts as deleted; not longer than the mount's. 0 clears it.
     delete_version_after: Option<Span>,
     /// How many versions are kept, if more than the mount says.
-    max_versions: Option<u32>,
+    #[field(default)]
+    max_versions: Given<u32>,
     /// The revision of the metadata that this change replaces; 0 where there is none yet.
     metadata_cas: Option<i64>,
     /// Of no use when writing.
@@ -79,12 +83,12 @@ pub(super) struct Write {
 pub(super) async fn write(cx: Ctx<V2>, q: Write) -> Result<Reply<()>> {
     let name = writable(&q.path)?;
     let asked = Asked {
-        cas_required: q.cas_required,
-        metadata_cas_required: q.metadata_cas_required,
+        cas_required: q.cas_required.or_default(),
+        metadata_cas_required: q.metadata_cas_required.or_default(),
         delete_version_after: not_negative(q.delete_version_after)?,
-        max_versions: q.max_versions,
+        max_versions: q.max_versions.or_default(),
     };
-    let custom = q.custom_metadata.map(|object| custom::read(&object)).transpose()?;
+    let custom = q.custom_metadata.or_default().map(|object| custom::read(&object)).transpose()?;
     if asked.is_empty() && custom.is_none() {
         return Ok(Reply::empty());
     }
@@ -103,7 +107,7 @@ pub(super) async fn write(cx: Ctx<V2>, q: Write) -> Result<Reply<()>> {
     Ok(Reply::empty())
 }
 
-/// Change metadata of the secret: null sets a setting back or removes a name of `custom_metadata`.
+/// Change metadata of the secret: null sets a flag or number back, or removes a name of `custom_metadata`.
 #[derive(Request)]
 pub(super) struct Patch {
     /// Location of the secret.
@@ -118,9 +122,8 @@ pub(super) struct Patch {
     /// Names to set, and names to remove (null).
     #[field(default)]
     custom_metadata: Given<Object>,
-    /// The time after which a version counts as deleted.
-    #[field(default)]
-    delete_version_after: Given<Span>,
+    /// The time after which a version counts as deleted. 0 clears it; null leaves it.
+    delete_version_after: Option<Span>,
     /// How many versions are kept.
     #[field(default)]
     max_versions: Given<u32>,
@@ -133,18 +136,22 @@ pub(super) async fn patch(cx: Ctx<V2>, q: Patch) -> Result<Reply> {
     let asked = Asked {
         cas_required: q.cas_required.or_default(),
         metadata_cas_required: q.metadata_cas_required.or_default(),
-        delete_version_after: not_negative(q.delete_version_after.or_default())?,
+        delete_version_after: not_negative(q.delete_version_after)?,
         max_versions: q.max_versions.or_default(),
     };
+    if asked.is_empty() && matches!(q.custom_metadata, Given::Absent) {
+        return Ok(Reply::empty());
+    }
+    // What can never be is refused before it is asked whether the secret is there.
+    if let Given::Value(changes) = &q.custom_metadata {
+        custom::patch(&Default::default(), changes.clone())?;
+    }
     let Some(mut record) = load_to_change(&cx, name).await? else { return Ok(nothing_to_patch()) };
     let custom = match q.custom_metadata {
         Given::Absent => None,
         Given::Null => Some(Default::default()),
         Given::Value(changes) => Some(custom::patch(&record.custom, changes)?),
     };
-    if asked.is_empty() && custom.is_none() {
-        return Ok(Reply::empty());
-    }
     check_cas(&cx, Some(&record), q.metadata_cas).await?;
     Records::new(&cx.view, cx.now())
         .update_meta(name, &mut record, Expect::Anything, |record| {
@@ -296,13 +303,12 @@ async fn visible(cx: &Ctx<V2>, route: &str, q: &Scan) -> Result<Vec<String>> {
     tree(cx).descend(&below, &page(q.after.clone(), q.limit), shows).await
 }
 
-/// The metadata of those names that are secrets.
+/// The metadata of the names; a folder's entry is that of the secret of the same name, or empty.
 async fn details(cx: &Ctx<V2>, folder: &str, names: &[String]) -> Result<Object> {
     let mut details = Object::with_capacity(names.len());
-    for name in names.iter().filter(|name| !name.ends_with('/')) {
-        if let Some(secret) = load(cx, &format!("{folder}{name}")).await? {
-            details.insert(name.as_str(), describe(&secret.record));
-        }
+    for name in names {
+        let secret = load(cx, format!("{folder}{name}").trim_end_matches('/')).await?;
+        details.insert(name.as_str(), secret.map(|s| describe(&s.record)).unwrap_or_default());
     }
     Ok(details)
 }
