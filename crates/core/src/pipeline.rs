@@ -420,7 +420,12 @@ impl Step<'_> {
 /// Takes away the keys of a list that the caller could do nothing with, where its rule says so.
 fn hide_keys(answer: &mut Answer, filter: &crate::policy::ListFilter, compiled: &crate::policies::Compiled, path: &str) {
     let Some(data) = &mut answer.data else { return };
-    let seen = |key: &str| compiled.capabilities(&filter.path(path, key)) != ["deny"];
+    let folder = crate::policies::asked_path(Operation::List, path);
+    let seen = |key: &str| {
+        let operation = if key.ends_with('/') { Operation::List } else { Operation::Read };
+        let path = filter.path(&folder, key);
+        crate::decide::permit_by(compiled, &Question { operation, path: &path, public: false, sudo: false, call: None }).is_some()
+    };
     if let Some(coffer_types::Json::Array(keys)) = data.get_mut("keys") {
         keys.retain(|key| key.as_str().is_none_or(seen));
     }

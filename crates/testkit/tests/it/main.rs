@@ -3,6 +3,7 @@
 mod explain;
 mod extremes;
 mod kv_upgrade;
+mod list_filter;
 mod recorded;
 mod routes;
 mod tokens;
