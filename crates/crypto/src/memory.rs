@@ -12,7 +12,8 @@ pub struct LockedKey {
     locked: bool,
 }
 
-/// One page for one key: unlocking it on drop can't unlock another key that happened to lie beside it.
+/// One page for one key: unlocking it on drop can't unlock another key that happened to lie beside it. (Where the system's pages are larger
+/// than 4 KiB, two keys can share one, and the first to go takes the lock of the other with it.)
 #[repr(C, align(4096))]
 pub(crate) struct Page([u8; 4096]);
 
