@@ -33,7 +33,11 @@ fn change(bench: &Bench, name: &str, work: impl AsyncFnOnce(&Records<'_>, &mut R
         let records = Records::new(&view, inner.now);
         let mut record = match records.load(name).await? {
             Some(record) => record,
-            None => records.create([7; 16]),
+            None => {
+                let mut id = [0; 16];
+                inner.host.fill_random(&mut id);
+                records.create(id)
+            }
         };
         if let Err(fault) = work(&records, &mut record).await {
             refused = Some(fault);
@@ -327,4 +331,101 @@ fn every_projection() {
         cases += 1;
     }
     assert_eq!(cases, 16);
+}
+
+/// One random change, small enough that changes meet one another.
+#[derive(Clone, Debug)]
+enum Step {
+    Put { current: bool, label: Option<u8>, keep: u32, expect: Option<u64> },
+    Set(u64, Change),
+    Move(u8, Option<u64>),
+    Schedule,
+    Restore,
+    Purge,
+    Pass(i64),
+}
+
+fn steps() -> impl proptest::strategy::Strategy<Value = Vec<Step>> {
+    use proptest::prelude::*;
+    let change = prop_oneof![
+        Just(Change::Enable),
+        Just(Change::Disable),
+        Just(Change::Delete),
+        Just(Change::Undelete { deletes_at: Timestamp::NEVER }),
+        Just(Change::Destroy),
+    ];
+    let step = prop_oneof![
+        6 => (any::<bool>(), prop::option::of(0u8..3), 0u32..4, prop::option::weighted(0.2, 0u64..6))
+            .prop_map(|(current, label, keep, expect)| Step::Put { current, label, keep, expect }),
+        3 => (1u64..8, change).prop_map(|(seq, change)| Step::Set(seq, change)),
+        3 => (0u8..5, prop::option::weighted(0.8, 1u64..8)).prop_map(|(label, to)| Step::Move(label, to)),
+        1 => Just(Step::Schedule),
+        2 => Just(Step::Restore),
+        1 => Just(Step::Purge),
+        1 => (1i64..200).prop_map(Step::Pass),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+fn label(n: u8) -> &'static str {
+    [PENDING, "blue", "green", CURRENT, PREVIOUS][usize::from(n)]
+}
+
+proptest::proptest! {
+    /// Whatever is done in whatever order: what no protocol may break is not broken.
+    #[test]
+    fn no_order_of_changes_breaks_the_rules(steps in steps()) {
+        let b = bench();
+        // Numbers seen since the record last began anew.
+        let mut highest = (String::new(), 0u64);
+        for step in steps {
+            let day = b.now().plus(Span::from_secs(100).duration());
+            let outcome = match step.clone() {
+                Step::Put { current, label: at, keep, expect } => {
+                    let labels = at.map(label).map(str::to_owned).into_iter().collect();
+                    let expect = expect.map_or(Expect::Anything, Expect::Current);
+                    write(&b, "a", Put { current, labels, keep, expect, ..text("x") }).map(drop)
+                }
+                Step::Set(seq, to) => change(&b, "a", async |r, record| r.set_state("a", record, &[seq], to).map(drop)).map(drop),
+                Step::Move(at, to) => change(&b, "a", async |r, record| r.move_label("a", record, label(at), to)).map(drop),
+                Step::Schedule => change(&b, "a", async |r, record| r.schedule_delete("a", record, day)).map(drop),
+                Step::Restore => change(&b, "a", async |r, record| r.restore("a", record)).map(drop),
+                Step::Purge => change(&b, "a", async |r, record| r.purge("a", record, false)).map(drop),
+                Step::Pass(secs) => {
+                    b.pass(Span::from_secs(secs));
+                    Ok(())
+                }
+            };
+            if let Err(Fault::Failed(error)) = outcome {
+                panic!("{step:?}: {error:?}");
+            }
+            let mut record = None;
+            b.within(async |view, inner| {
+                record = Records::new(&view, inner.now).load("a").await?;
+                Ok(())
+            })
+            .unwrap();
+            let Some(record) = record else {
+                proptest::prop_assert!(b.keys().is_empty(), "{step:?} left {:?}", b.keys());
+                continue;
+            };
+            let there = seqs(&record);
+            proptest::prop_assert!(there.is_sorted() && there.iter().all(|seq| *seq <= record.last), "{step:?}");
+            for held in [record.current, record.previous].into_iter().chain(record.labels.values().copied()) {
+                proptest::prop_assert!(held == 0 || there.contains(&held), "{step:?}: {held} is gone from {there:?}");
+            }
+            if highest.0 == record.id && highest.1 > 0 {
+                proptest::prop_assert!(record.last >= highest.1, "{step:?}: a number came again");
+            }
+            highest = (record.id.clone(), record.last);
+            let mut payloads: Vec<String> =
+                record.versions.iter().filter(|v| !v.is_destroyed()).map(|v| payload_key(&record.id, v.seq)).collect();
+            payloads.sort();
+            let stored: Vec<String> = b.keys().into_iter().filter(|k| k.starts_with("ver/")).collect();
+            proptest::prop_assert_eq!(stored, payloads, "{:?}", step);
+            let mut ids: Vec<String> = record.versions.iter().map(|v| record.native_id(v)).collect();
+            ids.dedup();
+            proptest::prop_assert_eq!(ids.len(), there.len());
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The whole server in one process, against what was recorded of the reference.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 mod explain;
 mod extremes;
 mod kv_upgrade;
