@@ -120,7 +120,7 @@ struct Doorway<S> {
 }
 
 /// What arriving bodies of all connections may take together, in bytes.
-const BODIES: usize = 512 << 20;
+const BODIES: usize = 256 << 20;
 
 impl<S: Serve> Wire<S> {
     /// Starts accepting. Calls are answered by `core`; `random` makes request ids.
