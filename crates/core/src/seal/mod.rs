@@ -8,9 +8,11 @@ mod init;
 mod rekey;
 mod root_token;
 pub(crate) mod routes;
+mod static_key;
 mod unseal;
 
 pub use init::{InitAsk, Initialized};
+pub use static_key::change_static_key;
 pub use unseal::Status;
 
 use crate::barrier::{ROOT_KEY, SEAL_CONFIG_KEY, store_error};
@@ -49,6 +51,22 @@ pub struct SealConfig {
 
 impl SealConfig {
     pub const FORMAT: u8 = 1;
+
+    /// What a store says of its seal; `None` before initialisation.
+    pub async fn stored(store: &dyn Store) -> Result<Option<Self>> {
+        let entry = store.snapshot().get(SEAL_CONFIG_KEY.as_bytes()).await.map_err(store_error)?;
+        let Some(entry) = entry else { return Ok(None) };
+        let config: Self =
+            serde_json::from_slice(&entry.value).map_err(|e| Error::internal(format!("{SEAL_CONFIG_KEY} does not read: {e}")))?;
+        if config.format != Self::FORMAT {
+            return Err(Error::internal(format!(
+                "{SEAL_CONFIG_KEY} has format {}, this program knows {}",
+                config.format,
+                Self::FORMAT
+            )));
+        }
+        Ok(Some(config))
+    }
 }
 
 const ROOT_LABEL: &[u8] = b"coffer/root-key/v1";
@@ -71,29 +89,14 @@ struct State {}
 impl Seal {
     /// Reads what the store says of its seal.
     pub async fn open(kind: SealKind, store: &dyn Store) -> Result<Self> {
-        let entry = store.snapshot().get(SEAL_CONFIG_KEY.as_bytes()).await.map_err(store_error)?;
-        let config = match entry {
-            None => None,
-            Some(entry) => {
-                let config: SealConfig = serde_json::from_slice(&entry.value)
-                    .map_err(|e| Error::internal(format!("{SEAL_CONFIG_KEY} does not read: {e}")))?;
-                if config.format != SealConfig::FORMAT {
-                    return Err(Error::internal(format!(
-                        "{SEAL_CONFIG_KEY} has format {}, this program knows {}",
-                        config.format,
-                        SealConfig::FORMAT
-                    )));
-                }
-                if config.kind != kind.name() {
-                    return Err(Error::bad_request(format!(
-                        "this store was initialised with a {} seal, the configuration names {}",
-                        config.kind,
-                        kind.name()
-                    )));
-                }
-                Some(std::sync::Arc::new(config))
-            }
-        };
+        let config = SealConfig::stored(store).await?.map(std::sync::Arc::new);
+        if let Some(config) = config.as_ref().filter(|config| config.kind != kind.name()) {
+            return Err(Error::bad_request(format!(
+                "this store was initialised with a {} seal, the configuration names {}",
+                config.kind,
+                kind.name()
+            )));
+        }
         Ok(Self {
             kind,
             state: tokio::sync::Mutex::default(),

@@ -7,7 +7,7 @@ use crate::config::{Audit, Seal, StorageKind};
 use crate::registry::registry;
 use base64::Engine as _;
 use coffer_core::audit::AuditDeviceSpec;
-use coffer_core::seal::{InitAsk, SealKind};
+use coffer_core::seal::{InitAsk, SealConfig, SealKind, change_static_key};
 use coffer_core::{Core, CoreConfig, Mode};
 use coffer_crypto::random::{Random, SystemRandom};
 use coffer_storage::embedded::{Embedded, Options};
@@ -65,7 +65,7 @@ impl Prepared {
                 let SealKey { id, key, .. } = solo::seal_key(places, store.revision() == Revision(0), &*sources.random)?;
                 SealKind::Static { key_id: id, key }
             }
-            _ => configured_seal(&plan.config.seal, variable)?,
+            _ => configured_seal(&plan.config.seal, &*store, &*sources.random, variable).await?,
         };
         let core = Core::open(core_config(plan)?, seal, Arc::clone(&store), registry()?, sources.clock, sources.random)
             .await
@@ -122,14 +122,30 @@ async fn store(plan: &Plan) -> Result<Arc<dyn Store>, StartError> {
     }
 }
 
-fn configured_seal(seal: &Seal, variable: &dyn Fn(&str) -> Option<String>) -> Result<SealKind, StartError> {
-    match seal {
-        Seal::Shamir => Ok(SealKind::Shamir),
-        Seal::Static(seal) => {
-            let key = seal.current.source.load(variable).map_err(StartError::SealKey)?;
-            Ok(SealKind::Static { key_id: seal.current.id.clone(), key })
-        }
+async fn configured_seal(
+    seal: &Seal,
+    store: &dyn Store,
+    random: &dyn Random,
+    variable: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<SealKind, StartError> {
+    let Seal::Static(seal) = seal else { return Ok(SealKind::Shamir) };
+    let key = seal.current.source.load(variable).map_err(StartError::SealKey)?;
+    let step = "the store's seal";
+    let stored = SealConfig::stored(store).await.map_err(StartError::core(step))?;
+    if let Some(stored) = stored.filter(|stored| stored.kind == "static" && stored.key_id != seal.current.id) {
+        let Some(previous) = seal.previous.as_ref().filter(|previous| previous.id == stored.key_id) else {
+            return Err(StartError::Usage(format!(
+                "the data are sealed under the key {:?}, and seal \"static\" names {:?} as the current key; name the old one as previous_key",
+                stored.key_id, seal.current.id
+            )));
+        };
+        let old = previous.source.load(variable).map_err(StartError::SealKey)?;
+        change_static_key(store, old.expose(), &seal.current.id, key.expose(), random)
+            .await
+            .map_err(StartError::core("the seal's key could not be changed for the current one"))?;
+        tracing::info!(target: "core", from = %previous.id, to = %seal.current.id, "the root key is sealed under the current key now");
     }
+    Ok(SealKind::Static { key_id: seal.current.id.clone(), key })
 }
 
 fn core_config(plan: &Plan) -> Result<CoreConfig, StartError> {
@@ -326,6 +342,32 @@ mod tests {
         let missing = format!("{storage}seal \"static\" {{ current_key_id = \"a\" current_key = \"env://NONE\" }}");
         let missing = opened(&configured(dir.path(), &missing)).await.err().unwrap();
         assert!(matches!(missing, StartError::SealKey(_)), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn a_static_seals_key_is_changed_at_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = format!("storage \"file\" {{ path = \"{}\" }}\n", dir.path().join("d").display());
+        let key =
+            |which: &str, id: &str, digit: &str| format!("{which}_key_id = \"{id}\"\n{which}_key = \"{}\"\n", digit.repeat(64));
+        let one = key("current", "one", "1");
+        let two = key("current", "two", "2");
+        let plan = |keys: &str| configured(dir.path(), &format!("{storage}seal \"static\" {{\n{keys}}}"));
+        let first = opened(&plan(&one)).await.unwrap();
+        let made = first.core.initialize(InitAsk { shares: 1, threshold: 1 }).await.unwrap();
+        closed(first).await;
+        let unnamed = opened(&plan(&two)).await.err().unwrap();
+        assert!(unnamed.to_string().contains("previous_key"), "{unnamed}");
+        let wrong = opened(&plan(&format!("{two}{}", key("previous", "one", "3")))).await.err().unwrap();
+        assert!(matches!(wrong, StartError::Core { .. }), "{wrong}");
+        // Changed with both, then the new one is enough and the old one is nothing.
+        for keys in [format!("{two}{}", key("previous", "one", "1")), two] {
+            let server = opened(&plan(&keys)).await.unwrap();
+            assert!(!server.core.is_sealed());
+            assert!(whoami(&server.core, &made.root_token).await);
+            closed(server).await;
+        }
+        assert!(opened(&plan(&one)).await.is_err());
     }
 
     #[tokio::test]

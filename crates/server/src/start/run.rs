@@ -60,6 +60,13 @@ fn start(options: ServerOptions, console: &mut Console<'_>) -> Result<(), StartE
     runtime.block_on(live(plan, &hardening, console))
 }
 
+/// Says where the program went wrong. What a panic says beyond a fixed text may hold a value, and so a secret: it is left out.
+fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let place = info.location().map_or("an unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
+    let what = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("(its text is not shown)");
+    tracing::error!(target: "core", %place, "panic: {what}");
+}
+
 /// All memory is locked where that can't make a later allocation fail; keys are locked one by one in any case.
 fn lock_all(plan: &Plan) -> bool {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
@@ -69,6 +76,7 @@ fn lock_all(plan: &Plan) -> bool {
 async fn live(mut plan: Plan, hardening: &Hardening, console: &mut Console<'_>) -> Result<(), StartError> {
     let logging =
         Logging::start(&plan.config).map_err(|cause| StartError::Io { what: "the log could not be opened".to_owned(), cause })?;
+    std::panic::set_hook(Box::new(tell_panic));
     let metrics = Metrics::start(&plan.config.telemetry, &hostname()).map_err(|error| StartError::Usage(error.to_string()))?;
     if let Some(metrics) = metrics {
         tokio::spawn(metrics.upkeep());
