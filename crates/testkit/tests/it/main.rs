@@ -4,6 +4,7 @@
 
 mod explain;
 mod extremes;
+mod kv_races;
 mod kv_upgrade;
 mod list_filter;
 mod recorded;
