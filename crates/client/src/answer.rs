@@ -42,10 +42,28 @@ pub struct Wrap {
     pub wrapped_accessor: String,
 }
 
+/// The members that make an object an envelope.
+const ENVELOPE: &[&str] = &["request_id", "lease_id", "lease_duration", "renewable", "data", "warnings", "auth", "wrap_info"];
+
 impl Answer {
     /// Reads the envelope; `None` for a body that is no object.
+    ///
+    /// Some paths (`sys/health`, `sys/seal-status`) answer without an envelope: there the whole object is the data. An object
+    /// of nothing but `errors` is no answer.
     pub fn read(body: Json) -> Option<Self> {
         let mut body = body.into_object()?;
+        let says = |value: &Json| {
+            !matches!(value, Json::Null | Json::Bool(false)) && value.as_str() != Some("") && value.as_i64() != Some(0)
+        };
+        if !ENVELOPE.iter().any(|name| body.get(name).is_some_and(says)) {
+            for name in ENVELOPE {
+                body.remove(name);
+            }
+            if body.is_empty() || (body.len() == 1 && body.contains("errors")) {
+                return (!body.contains("errors")).then(Self::default);
+            }
+            return Some(Self { data: Some(body), ..Self::default() });
+        }
         Some(Self {
             request_id: text(&body, "request_id"),
             lease_id: text(&body, "lease_id"),
@@ -162,4 +180,33 @@ fn flag(body: &Object, name: &str) -> bool {
 
 fn texts(body: &Object, name: &str) -> Option<Vec<String>> {
     Some(body.get(name)?.as_array()?.iter().filter_map(Json::as_str).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_types::json::{Limits, parse};
+
+    fn read(text: &str) -> Option<Answer> {
+        Answer::read(parse(text.as_bytes(), &Limits::NONE).expect(text))
+    }
+
+    #[test]
+    fn an_object_without_an_envelope_is_the_data() {
+        let answer = read(r#"{"sealed":false,"version":"1.19.5"}"#).expect("an answer");
+        assert_eq!(answer.text("version"), "1.19.5");
+        assert_eq!(answer.data.map(|d| d.len()), Some(2));
+        let answer = read(r#"{"request_id":"r","data":{"a":1},"other":2}"#).expect("an answer");
+        assert_eq!(answer.data.map(|d| d.len()), Some(1));
+    }
+
+    #[test]
+    fn what_says_nothing_is_no_answer_or_an_empty_one() {
+        assert!(read(r#"{"errors":[]}"#).is_none());
+        assert!(read("[1]").is_none());
+        assert!(read("null").is_none());
+        for text in ["{}", r#"{"request_id":"","data":null,"warnings":null}"#] {
+            assert!(read(text).expect(text).data.is_none(), "{text}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ mod output;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    // An argument that is no text is refused, not mended: it may be a secret to be stored.
+    let args: Result<Vec<String>, usize> =
+        std::env::args_os().enumerate().map(|(number, arg)| arg.into_string().map_err(|_| number)).collect();
     std::process::exit(i32::from(cli::main(args, coffer_client::Environment::Process)));
 }

@@ -18,8 +18,18 @@ pub(crate) use table::{Arity, Command, Output, Run};
 use coffer_client::Environment;
 use flag::Refusal;
 
-/// Runs what was typed; `args[0]` is the name of the program. Gives the exit code.
-pub(crate) fn main(args: Vec<String>, env: Environment) -> u8 {
+/// Runs what was typed; `args[0]` is the name of the program. Gives the exit code. In place of arguments there may be the number
+/// of one that is no UTF-8.
+pub(crate) fn main(args: Result<Vec<String>, usize>, env: Environment) -> u8 {
+    let args = match args {
+        Ok(args) => args,
+        Err(number) => {
+            Context::new("coffer", env).error(&format!(
+                "Argument {number} is not UTF-8 text. Give such a value in a file, encoded, for example with base64."
+            ));
+            return 1;
+        }
+    };
     let context = Context::new(args.first().map_or("coffer", String::as_str), env);
     if context.program == "sops" {
         context.error("Called as \"sops\": this version of Coffer does not read SOPS files. Call it as \"coffer\" or \"vault\".");

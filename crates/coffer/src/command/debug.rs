@@ -112,11 +112,17 @@ fn run(call: &Call<'_>) -> Outcome {
     }
     call.line("\nFinished capturing information, bundling files...");
     for (target, why) in &bundle.errors {
-        call.note(&format!("Left out {target}: {}", why.lines().last().unwrap_or_default()));
+        call.note(&format!("Left out {target}: {}", reason(why)));
     }
     bundle.finish(&plan, started, version, call.client()?.config().address.base())?;
     call.line(&format!("Success! Bundle written to: {}", plan.output.display()));
     Ok(0)
+}
+
+/// The last line that says something: the server's own word where there is one.
+fn reason(why: &str) -> &str {
+    let last = why.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given");
+    last.trim_start_matches("* ")
 }
 
 struct Plan {
@@ -359,6 +365,15 @@ mod tests {
         let names: Vec<String> = archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().display().to_string()).collect();
         assert!(names.iter().any(|n| n == "out/index.json"), "{names:?}");
         assert!(pack(&folder, &output).is_err(), "nothing is overwritten");
+    }
+
+    #[test]
+    fn reasons_are_one_line() {
+        assert_eq!(
+            reason("Error making API request.\n\nCode: 404. Errors:\n\n* 1 error occurred:\n\t* unsupported path\n\n"),
+            "unsupported path"
+        );
+        assert_eq!(reason(""), "no reason given");
     }
 
     #[test]

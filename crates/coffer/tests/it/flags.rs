@@ -123,3 +123,25 @@ fn a_server_without_its_configuration_does_not_start() {
         assert_eq!((ran.code, ran.out.as_str()), (1, "Must specify exactly at least one config path using -config\n"));
     }
 }
+
+#[test]
+fn an_argument_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let arg = std::ffi::OsStr::from_bytes(b"password=\xff\xfe");
+    let done =
+        std::process::Command::new(env!("CARGO_BIN_EXE_coffer")).args(["kv", "put", "secret/x"]).arg(arg).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8(done.stderr).unwrap().contains("Argument 4 is not UTF-8"));
+}
+
+#[test]
+fn output_that_can_not_be_written_is_an_error_and_a_reader_that_left_is_none() {
+    let run = |out: std::fs::File| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_coffer")).arg("version").stdout(out).status().unwrap().code()
+    };
+    assert_eq!(run(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap()), Some(1));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_coffer")).arg("version").stdout(writer).status().unwrap();
+    assert_eq!(done.code(), Some(0));
+}
