@@ -181,7 +181,7 @@ class Canary(unittest.TestCase):
     def refusals(cls):
         new = lambda where: cls.planted.text(where)
         for path in ("secret/data/x", "kv1/x", "cubbyhole/x", "sys/tools/hash", "auth/token/lookup", "sys/wrapping/unwrap", "sys/unseal"):
-            for shape in ('{{"data":{{"k":"{0}"', '{{"data":"{0}"}}', '"{0}"', '["{0}"]', '{0}', '{{"data":{{"k":"{0}","k":"{0}"}}}}', '{{"{0}":1,"data":{{}}}}', '{{"data":{{"k":"{0}\xff"}}}}', '{{"data":{{"k":{1}}}', '{{"data":{1}}}', '{{"options":"{0}"}}',
+            for shape in ('{{"data":{{"k":"{0}"', '{{"data":"{0}"}}', '"{0}"', '["{0}"]', '{0}', '{{"data":{{"k":"{0}","k":"{0}"}}}}', '{{"data":{{"k":"{0}\xff"}}}}', '{{"data":{{"k":{1}}}', '{{"data":{1}}}', '{{"options":"{0}"}}',
                           '{{"data":{{"k":"{0}"}},"options":{{"cas":"{0}"}}}}', '{{"token":["{0}"]}}', '{{"token":{{"a":"{0}"}}}}', '{{"key":{{"a":"{0}"}}}}', '{{"token":{1}}}', '{{"key":{1}}}', '{{"input":["{0}"]}}', '{{"token":"{0}","x":' + "[" * 80):
                 for token in (cls.server.token, cls.limited):
                     cls.send("POST", path, shape.format(new(f"refusal at {path}"), cls.planted.number(f"refusal at {path}")).encode("latin-1"), token=token)

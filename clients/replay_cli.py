@@ -35,6 +35,7 @@ LEVELLED = [(re.compile(pattern, flags), name) for pattern, name, flags in (
     (r"\b\d\d [A-Z][a-z]{2} \d\d \d\d:\d\d UTC\b|\b1[6-9]\d{8}\b", "<time>", 0),
     (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){10,}", "<serial>", 0),
     (r"(?=[A-Za-z+/_-]*\d)(?=[0-9+/_-]*[A-Za-z])[A-Za-z0-9+/_-]{20,}={0,2}", "<bytes>", 0),
+    (r"\b[A-Za-z0-9]{24}\b", "<bytes>", 0),  # an accessor that happens to have no digit
     (r"\bv?\d+\.\d+\.\d+\S*", "<version>", 0),
     (r"\b(\d+h)?(\d+m)?\d+(\.\d+)?s\b|\b\d+h(\d+m)?\b", "<span>", 0),
     (r"-{2,}|={2,}", "--", 0),
@@ -72,15 +73,17 @@ def main():
 def replay(args, server, binary):
     have = set(filter(None, args.have.split(",")))
     run, passed, failed, skipped = Run(server, binary), 0, 0, collections.Counter()
+    unmade = 0  # tokens that the recorded logins made and ours could not
     for line in open(harness.GOLDEN / "vault-cli.jsonl", encoding="utf-8"):
         record = json.loads(line)
         command = [run.fill(word) for word in record["argv"]]
         if any("127.0.0.1:" in word and "-address" not in word for word in command):
             skipped["address-of-the-recording"] += 1
             continue
-        problem = judge(record, *run.command(record, command))
         lacking = sorted(set(record.get("needs", ())) - have) if have != {"all"} else []
+        problem = judge(without_rows(record, unmade), *run.command(record, command))
         if lacking:
+            unmade += record["exit"] == 0 and logs_in(command)
             skipped[f"needs-{lacking[0]}"] += 1
         elif problem:
             failed += 1
@@ -92,6 +95,17 @@ def replay(args, server, binary):
         print(f"skipped: cli/{name}: {count} recorded commands")
     print(f"{passed} passed, {failed} failed, {sum(skipped.values())} skipped")
     return 1 if failed or not passed else 0
+
+
+def logs_in(command):
+    return command[0] == "login" or any(word.endswith("/login") for word in command)
+
+
+def without_rows(record, unmade):
+    """The list of all accessors, less those of tokens that were not made."""
+    if unmade and record["argv"] == ["list", "auth/token/accessors"]:
+        return {**record, "stdout": "\n".join(record["stdout"].rstrip("\n").split("\n")[:-unmade])}
+    return record
 
 
 class Run:
