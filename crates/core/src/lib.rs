@@ -16,6 +16,7 @@ pub mod outside;
 pub mod pipeline;
 pub mod policies;
 pub mod policy;
+pub mod quotas;
 pub mod registry;
 pub mod router;
 pub mod seal;

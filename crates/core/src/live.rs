@@ -4,6 +4,7 @@ use crate::barrier::Barrier;
 use crate::core::Core;
 use crate::mounts::{self, MountRecord};
 use crate::policies::PolicyCache;
+use crate::quotas::{self, Quotas};
 use crate::registry::Registry;
 use crate::router::{Mounted, Router};
 use crate::sys::Sys;
@@ -26,6 +27,7 @@ pub struct Live {
     pub barrier: Arc<Barrier>,
     pub router: ArcSwap<Router>,
     pub policies: PolicyCache,
+    pub quotas: Quotas,
     pub tokens: TokenStore,
     pub batch: BatchSealer,
     pub wrapping: WrappingSigner,
@@ -84,6 +86,7 @@ impl Live {
             barrier,
             router: ArcSwap::default(),
             policies: PolicyCache::default(),
+            quotas: Quotas::default(),
             tokens: TokenStore::new(&keys.token_salt),
             batch: BatchSealer::new(&keys.batch_tokens),
             wrapping: WrappingSigner::new(&keys.wrapping_jwt)?,
@@ -92,6 +95,7 @@ impl Live {
             core: Arc::downgrade(core),
         });
         live.rebuild_router().await?;
+        live.quotas.load(&view).await?;
         let txn = live.barrier.begin();
         crate::audit_store::restore(core, &txn.root_view()).await?;
         crate::sys::status::note_version(&txn.root_view(), core.clock.now()).await?;
@@ -110,6 +114,10 @@ impl Live {
         }
         if keys.iter().any(|k| k.starts_with(crate::policies::PREFIX)) {
             self.policies.clear();
+        }
+        if keys.iter().any(|k| k.starts_with(quotas::PREFIX)) {
+            let _one_at_a_time = self.rebuild.lock().await;
+            self.quotas.load(&self.view()).await?;
         }
         Ok(())
     }

@@ -11,12 +11,13 @@ use crate::core::Core;
 use crate::decide::{Decided, Question, decide, refused};
 use crate::leases;
 use crate::live::Unsealed;
+use crate::quotas::{self, Checked};
 use crate::router::Mounted;
 use crate::settle::Settling;
 use crate::tokens::{Authenticated, Presented, authenticate};
 use coffer_engine::context::{Host, Inner};
 use coffer_engine::{Answer, BoxFuture, Call, Endpoint, Fields, Miss, Permit, RawFields};
-use coffer_types::{Error, Kind, Operation, Result, Secret, Timestamp, secret};
+use coffer_types::{Error, Kind, Object, Operation, Result, Secret, Timestamp, secret};
 use std::sync::Arc;
 
 /// What lines show as the version of the engine that answers: engines are part of the program.
@@ -41,6 +42,45 @@ impl Core {
     }
 
     async fn answer(self: Arc<Self>, call: Arc<Call>) -> Result<Answer> {
+        let Some(checked) = self.quota(&call) else { return self.answer_within_limits(call).await };
+        let mut outcome =
+            if checked.take.allowed { self.answer_within_limits(call).await } else { self.over_the_limit(&call, &checked).await };
+        if let Ok(answer) = &mut outcome {
+            answer.headers.extend(checked.headers());
+        }
+        outcome
+    }
+
+    /// Asks the rate limits, before anything else is done for a call.
+    fn quota(&self, call: &Call) -> Option<Checked> {
+        let live = self.unsealed().ok()?;
+        live.quotas.check(call.path.as_str(), call.remote.ip, self.clock.now())
+    }
+
+    /// A call too many: nothing is read for it, not even who it is.
+    async fn over_the_limit(&self, call: &Call, checked: &Checked) -> Result<Answer> {
+        let error = quotas::exceeded(call.operation, call.path.as_str());
+        if checked.audit {
+            let entry = Entry {
+                call,
+                operation: call.operation,
+                mount: None,
+                token: None,
+                decision: None,
+                error: Some(&error),
+                plain: &[],
+            };
+            let opened = self.audit.begin(&entry).await?;
+            self.audit.end(opened, Err(&error)).await?;
+        }
+        if !checked.headers {
+            return Err(error);
+        }
+        let document = Object::new().with("errors", vec![error.public().to_owned()]);
+        Ok(Answer { status: Some(429), data: Some(document), bare: true, ..Answer::default() })
+    }
+
+    async fn answer_within_limits(self: Arc<Self>, call: Arc<Call>) -> Result<Answer> {
         if let Some(answer) = crate::outside::serve(&self, &call).await {
             return answer;
         }

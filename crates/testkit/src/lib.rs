@@ -61,6 +61,7 @@ pub struct Server {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replied {
     pub status: u16,
+    pub headers: http::HeaderMap,
     pub body: Json,
     pub text: String,
 }
@@ -137,9 +138,10 @@ impl Server {
             Ok(call) => vault::encode(self.core.serve(call).await, Rendering { id: &id, head: method == "HEAD" }),
             Err(refusal) => refusal.into_response(&parts.method),
         };
+        let headers = response.headers().clone();
         let text = String::from_utf8_lossy(response.body()).into_owned();
         let body = parse(text.as_bytes(), &Limits::NONE).unwrap_or(Json::Null);
-        Replied { status: response.status().as_u16(), body, text }
+        Replied { status: response.status().as_u16(), headers, body, text }
     }
 }
 

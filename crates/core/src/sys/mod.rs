@@ -7,6 +7,7 @@ mod internal;
 mod mounts;
 mod plugins;
 mod policies;
+mod quotas;
 mod remount;
 mod specs;
 pub(crate) mod status;
@@ -57,5 +58,6 @@ impl Engine for Sys {
         explain::declare(d);
         tools::declare(d);
         plugins::declare(d);
+        quotas::declare(d);
     }
 }

@@ -135,6 +135,7 @@ async fn disable(cx: &Ctx<Sys>, class: MountClass, path: &MountPath) -> Result<R
     crate::leases::revoke::revoke_below(&core, &live, &record.whole_path(), false).await?;
     record.going = true;
     mounts::update(&cx.view, &record).await?;
+    crate::quotas::follow_mount(&cx.view, &record.whole_path(), None).await?;
     Ok(Reply::empty())
 }
 

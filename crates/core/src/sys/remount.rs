@@ -75,8 +75,10 @@ async fn remount(cx: Ctx<Sys>, ask: Remount) -> Result<Reply> {
     // Leases are named by their path: those of the old one end with it, as in the reference.
     crate::leases::revoke::revoke_below(&core, &live, &record.whole_path(), false).await?;
     mounts::remove(&cx.view, &record).await?;
+    let left = record.whole_path();
     to.as_str().clone_into(&mut record.path);
     mounts::add(&cx.view, &record).await?;
+    crate::quotas::follow_mount(&cx.view, &left, Some(&record.whole_path())).await?;
     let id = uuid(&*core.random);
     let shown = |text: &str| format!("{}/", text.trim_matches('/'));
     cx.view.put(&format!("{MOVES}{id}"), &Move { from: shown(&ask.from), to: shown(&ask.to) })?;

@@ -7,6 +7,7 @@ mod extremes;
 mod kv_races;
 mod kv_upgrade;
 mod list_filter;
+mod quotas;
 mod recorded;
 mod routes;
 mod tokens;
