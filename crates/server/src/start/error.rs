@@ -56,6 +56,9 @@ impl fmt::Display for StartError {
                 )
             }
             Self::Store(error) => error.fmt(f),
+            Self::Listen(ListenError::Bind { address, why }) if why.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "listening on {address}: the address is in use; is a server running already?")
+            }
             Self::Listen(error) => error.fmt(f),
             Self::Core { step, error } => match error.cause().filter(|_| error.kind() == Kind::Internal) {
                 // On the operator's own console the cause is no secret.

@@ -255,6 +255,9 @@ async fn reload(plan: &Plan, core: &Core, wire: &Wire<Arc<Core>>, logging: &Logg
         Ok(Some(fresh)) => {
             logging.reload(&fresh.config);
             tell(&fresh.findings);
+            if !same_places(&plan.config.listener, &fresh.config.listener) {
+                tracing::warn!(target: "config", "listeners that are new, gone or moved wait for a restart");
+            }
             replace_listeners(wire, &fresh.config.listener);
         }
         Err(error) => tracing::error!(target: "core", %error, "the configuration was not reloaded"),
@@ -264,6 +267,13 @@ async fn reload(plan: &Plan, core: &Core, wire: &Wire<Arc<Core>>, logging: &Logg
     if let Err(error) = core.audit.reopen().await {
         tracing::error!(target: "audit", %error, "an audit device could not be opened anew");
     }
+}
+
+/// Whether both listen in the same places.
+fn same_places(now: &[Listener], then: &[Listener]) -> bool {
+    let within =
+        |some: &[Listener], others: &[Listener]| some.iter().all(|one| others.iter().any(|other| other.bind == one.bind));
+    within(now, then) && within(then, now)
 }
 
 fn replace_listeners(wire: &Wire<Arc<Core>>, listeners: &[Listener]) {
@@ -308,5 +318,30 @@ impl Drop for PidFile {
         if let Err(error) = std::fs::remove_file(&self.0) {
             tracing::warn!(target: "core", path = %self.0.display(), %error, "the pid file could not be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_that_moved_are_noticed() {
+        let at = |port| Listener::loopback("127.0.0.1", port);
+        assert!(same_places(&[at(1), at(2)], &[at(2), at(1)]));
+        assert!(!same_places(&[at(1)], &[at(1), at(2)]));
+        assert!(!same_places(&[at(1), at(2)], &[at(1)]));
+        assert!(!same_places(&[at(1)], &[at(2)]));
+    }
+
+    #[test]
+    fn a_pid_file_goes_with_its_server_and_a_bad_place_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let file = PidFile::write(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), std::process::id().to_string());
+        drop(file);
+        assert!(!path.exists());
+        assert!(PidFile::write(&dir.path().join("none/pid")).is_err());
     }
 }

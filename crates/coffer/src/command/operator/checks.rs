@@ -63,7 +63,7 @@ fn bad(name: &str, message: impl Into<String>) -> Check {
     Check::new(name, State::Failure, message)
 }
 
-/// Open files; nothing else of the machine itself has stopped a server yet.
+/// What the machine allows a process: open files, locked memory.
 pub(super) fn machine() -> Check {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let name = "Check Open File Limits";
@@ -75,7 +75,24 @@ pub(super) fn machine() -> Check {
         ),
         Some(n) => good(name, format!("{n} files may be open at once.")),
     };
-    Check::group("Check Operating System", vec![check])
+    Check::group("Check Operating System", vec![check, memory_lock()])
+}
+
+/// Each key lies on a page of its own, which the server locks as far as it may.
+fn memory_lock() -> Check {
+    const ENOUGH: u64 = 64 * 1024;
+    let name = "Check Memory Locking";
+    match rustix::process::getrlimit(rustix::process::Resource::Memlock).current {
+        None => good(name, "All memory can be locked: keys never reach the swap."),
+        Some(n) if n < ENOUGH => doubtful(
+            name,
+            format!(
+                "Only {} KiB can be locked: keys may reach the swap. Raise it (ulimit -l, LimitMEMLOCK=), or turn swap off.",
+                n / 1024
+            ),
+        ),
+        Some(n) => good(name, format!("{} KiB can be locked, which is enough for the keys.", n / 1024)),
+    }
 }
 
 pub(super) fn storage(config: &Config) -> Check {
