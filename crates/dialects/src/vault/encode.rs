@@ -285,10 +285,31 @@ fn response(status: StatusCode, kind: HeaderValue, body: Zeroizing<Vec<u8>>, hea
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
     } else if !body.is_empty() {
-        // The owner is dropped, and so wiped, when the last byte was handed to the connection.
-        *response.body_mut() = Bytes::from_owner(body);
+        *response.body_mut() = Bytes::from_owner(Sent::from(body));
     }
     response
+}
+
+/// A rendered body on its way. Dropped, and so wiped, when its last byte was handed to the connection: at once and not byte by
+/// byte, as `Zeroizing` does with vectors. What lies behind its end was never written.
+struct Sent(Vec<u8>);
+
+impl From<Zeroizing<Vec<u8>>> for Sent {
+    fn from(mut rendered: Zeroizing<Vec<u8>>) -> Self {
+        Self(std::mem::take(&mut *rendered))
+    }
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        zeroize::zeroize_bytes(&mut self.0);
+    }
 }
 
 #[cfg(test)]
