@@ -2,7 +2,7 @@
 
 use crate::connect::{Refused, Sender, connect};
 use crate::error::Api;
-use crate::request::As;
+use crate::request::{As, Method};
 use crate::{Address, Answer, Environment, Error, Proxy, Request, Result, Tls, instead};
 use bytes::Bytes;
 use coffer_types::json::{Json, Limits, parse};
@@ -10,11 +10,14 @@ use coffer_types::{Secret, Span};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// What one body may hold. A larger one is a server that does not mean us.
 const MAX_BODY: usize = 64 << 20;
+
+/// How long a connection is kept between requests: servers close what is idle, and a request should not meet that moment.
+const KEPT: Duration = Duration::from_secs(1);
 
 /// Where and as whom.
 #[derive(Debug)]
@@ -158,7 +161,8 @@ impl Stream {
 /// Sends requests over one connection that it keeps.
 pub struct Client {
     config: Config,
-    idle: Mutex<Option<(Address, Sender)>>,
+    /// The connection that the last answer left, to whom, and since when.
+    idle: Mutex<Option<(Address, Sender, Instant)>>,
 }
 
 impl Client {
@@ -270,61 +274,64 @@ impl Client {
 
     /// One exchange. `target` is the path with query.
     async fn one(&self, request: &Request, address: &Address, target: &str) -> Result<(hyper::Response<Incoming>, String)> {
-        let prefix = if let Address::Net { prefix, .. } = address { prefix.as_str() } else { "" };
         let url = format!("{}{target}", address.base());
+        if let Some(mut sender) = self.kept(address).await {
+            match sender.send_request(self.message(request, address, target)?).await {
+                Ok(response) => return Ok((self.keep(address, sender, response), url)),
+                // The server closed it in this very moment. What was not sent, or only asks, is sent once more.
+                Err(e) if e.is_canceled() || e.is_closed() || (e.is_incomplete_message() && request.method == Method::Get) => {}
+                Err(e) => return Err(broke_off(request, address, url, &e)),
+            }
+        }
+        let mut sender =
+            connect(address, &self.config.tls, self.config.proxy.as_ref()).await.map_err(|refused| match refused {
+                Refused::Setup(error) => error,
+                Refused::Unreachable(why, hint) => {
+                    Error::NoAnswer { method: request.method.as_str(), url: url.clone(), why, hint }
+                }
+            })?;
+        match sender.send_request(self.message(request, address, target)?).await {
+            Ok(response) => Ok((self.keep(address, sender, response), url)),
+            Err(e) => Err(broke_off(request, address, url, &e)),
+        }
+    }
+
+    /// The request as HTTP.
+    fn message(&self, request: &Request, address: &Address, target: &str) -> Result<hyper::Request<Full<Bytes>>> {
+        let prefix = if let Address::Net { prefix, .. } = address { prefix.as_str() } else { "" };
         let mut builder = hyper::Request::builder()
             .method(request.method.as_str())
             .uri(match &self.config.proxy {
                 // A proxy must be told where the request goes (RFC 9112 section 3.2.2).
-                Some(_) if !address.is_tls() => url.clone(),
+                Some(_) if !address.is_tls() => format!("{}{target}", address.base()),
                 _ => format!("{prefix}{target}"),
             })
             .header("Host", address.authority())
             .header("User-Agent", concat!("coffer/", env!("CARGO_PKG_VERSION")));
-        if let (Some(authorization), false) =
-            (self.config.proxy.as_ref().and_then(|p| p.authorization.as_ref()), address.is_tls())
-        {
+        let proxy = self.config.proxy.as_ref().and_then(|p| p.authorization.as_ref());
+        if let (Some(authorization), false) = (proxy, address.is_tls()) {
             builder = builder.header("Proxy-Authorization", authorization.expose().as_str());
         }
         for (name, value) in self.headers(request) {
             builder = builder.header(name, value);
         }
         let body = request.body.as_ref().map(|b| Bytes::copy_from_slice(b)).unwrap_or_default();
-        let message = builder
-            .body(Full::new(body))
-            .map_err(|e| Error::setup(format!("a header or the path holds what HTTP can't carry: {e}")))?;
-        let mut sender = self.sender(request, address, &url).await?;
-        let response = sender.send_request(message).await.map_err(|e| {
-            let why = if e.is_incomplete_message() {
-                "EOF".to_owned()
-            } else if e.is_parse() {
-                format!("malformed HTTP response: {e}")
-            } else {
-                e.to_string()
-            };
-            let hint =
-                (!address.is_tls()).then(|| "If the server there speaks TLS, the address must begin with https://.".to_owned());
-            Error::NoAnswer { method: request.method.as_str(), url: url.clone(), why, hint }
-        })?;
-        *self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((address.clone(), sender));
-        Ok((response, url))
+        builder.body(Full::new(body)).map_err(|e| Error::setup(format!("a header or the path holds what HTTP can't carry: {e}")))
     }
 
-    /// The connection that is there, if it still is; else a new one.
-    async fn sender(&self, request: &Request, address: &Address, url: &str) -> Result<Sender> {
+    /// The connection that is there, if it is to the same address, young and still open.
+    async fn kept(&self, address: &Address) -> Option<Sender> {
         let kept = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some((to, mut sender)) = kept
-            && to == *address
-            && sender.ready().await.is_ok()
-        {
-            return Ok(sender);
-        }
-        connect(address, &self.config.tls, self.config.proxy.as_ref()).await.map_err(|refused| match refused {
-            Refused::Setup(error) => error,
-            Refused::Unreachable(why, hint) => {
-                Error::NoAnswer { method: request.method.as_str(), url: url.to_owned(), why, hint }
-            }
-        })
+        let (to, mut sender, since) = kept?;
+        let usable = to == *address && since.elapsed() < KEPT && sender.ready().await.is_ok();
+        usable.then_some(sender)
+    }
+
+    /// Puts the connection aside for the next request; it is free once the answer's body was read.
+    fn keep(&self, address: &Address, sender: Sender, response: hyper::Response<Incoming>) -> hyper::Response<Incoming> {
+        let kept = Some((address.clone(), sender, Instant::now()));
+        *self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = kept;
+        response
     }
 
     async fn collect(&self, request: &Request, mut body: Incoming) -> Result<Zeroizing<Vec<u8>>> {
@@ -416,6 +423,19 @@ impl Client {
     }
 }
 
+/// Why an exchange ended without an answer.
+fn broke_off(request: &Request, address: &Address, url: String, error: &hyper::Error) -> Error {
+    let why = if error.is_incomplete_message() {
+        "EOF".to_owned()
+    } else if error.is_parse() {
+        format!("malformed HTTP response: {error}")
+    } else {
+        error.to_string()
+    };
+    let hint = (!address.is_tls()).then(|| "If the server there speaks TLS, the address must begin with https://.".to_owned());
+    Error::NoAnswer { method: request.method.as_str(), url, why, hint }
+}
+
 /// `ns1`, `/ns1/` → `ns1/`.
 fn namespace_path(namespace: &str) -> String {
     let inner = namespace.trim_matches('/');
@@ -467,5 +487,60 @@ impl Blocking {
                 Some(limit) => tokio::time::timeout(limit, read).await.unwrap_or(Ok(())),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(address: &str) -> Client {
+        let env = Environment::fixed(&[("VAULT_ADDR", address), ("VAULT_TOKEN", "s.x")]);
+        Client::new(Config::from_environment(&env).expect(address)).expect(address)
+    }
+
+    #[test]
+    fn a_redirect_keeps_tls_and_leads_to_the_api_only() {
+        let request = Request::get("secret/data/x");
+        let secure = client("https://a:8200");
+        let (to, target) = secure.redirect(&request, "https://b:8200/v1/secret/data/x?version=1#f").expect("follows");
+        assert_eq!((to.base().as_str(), target.as_str()), ("https://b:8200", "/v1/secret/data/x?version=1"));
+        let (to, target) = secure.redirect(&request, "/v1/secret/data/y").expect("follows");
+        assert_eq!((to.base().as_str(), target.as_str()), ("https://a:8200", "/v1/secret/data/y"));
+        for location in [
+            "http://b:8200/v1/x",
+            "",
+            "ftp://b/v1/x",
+            "unix:///v1/s",
+            "https://b:8200/login",
+            "https://u:p@b/v1/x",
+            "b:8200/v1/x",
+        ] {
+            assert!(secure.redirect(&request, location).is_err(), "{location}");
+        }
+        assert!(client("http://a:8200").redirect(&request, "https://b:8200/v1/x").is_ok());
+    }
+
+    #[test]
+    fn settings_come_from_the_environment_and_wrong_ones_are_named() {
+        let env = Environment::fixed(&[
+            ("VAULT_CLIENT_TIMEOUT", "5s"),
+            ("BAO_MAX_RETRIES", "7"),
+            ("VAULT_NAMESPACE", "team"),
+            ("VAULT_WRAP_TTL", "2m"),
+        ]);
+        let config = Config::from_environment(&env).expect("a configuration");
+        assert_eq!((config.timeout, config.retries), (Duration::from_secs(5), 7));
+        assert_eq!((config.namespace.as_deref(), config.wrap_ttl), (Some("team"), Some(Span::from_secs(120))));
+        assert_eq!(config.address.base(), "https://127.0.0.1:8200");
+        for (name, value) in [
+            ("VAULT_ADDR", "nowhere"),
+            ("VAULT_CLIENT_TIMEOUT", "soon"),
+            ("VAULT_MAX_RETRIES", "-1"),
+            ("VAULT_SKIP_VERIFY", "maybe"),
+        ] {
+            let error = Config::from_environment(&Environment::fixed(&[(name, value)])).expect_err(name).to_string();
+            assert!(error.contains(value), "{error}");
+        }
     }
 }

@@ -196,3 +196,29 @@ fn a_proxy_is_told_where_to() {
     assert_eq!(proxy.lines().last().map(String::as_str), Some("CONNECT vault.example:8200"));
     assert!(ran.code == 2 && ran.err.contains("the proxy answered \"HTTP/1.1 404 X\""), "{}", ran.err);
 }
+
+#[test]
+fn a_server_that_closes_after_each_answer_is_asked_anew() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut buffer = [0; 2048];
+            let read = stream.read(&mut buffer).unwrap();
+            let body = if buffer[..read].starts_with(b"GET /v1/sys/internal") {
+                r#"{"data":{"path":"kv/","options":null}}"#
+            } else {
+                r#"{"data":{"a":"b"}}"#
+            };
+            // It says that it will keep the connection, and does not.
+            stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..20 {
+        let env = [("VAULT_ADDR", address.as_str()), ("HOME", folder.path().to_str().unwrap())];
+        let ran = run(env!("CARGO_BIN_EXE_coffer"), "kv get -field=a kv/x", "", &env, folder.path());
+        assert_eq!((ran.code, ran.out.as_str()), (0, "b"), "{}", ran.err);
+    }
+}
