@@ -109,6 +109,11 @@ impl Core {
         self.live.load_full().map(Unsealed).ok_or_else(|| Error::new(Kind::Sealed, "Vault is sealed"))
     }
 
+    /// The origins whose pages may call, where that was set over the API.
+    pub fn cors(&self) -> Option<Arc<crate::settings::Cors>> {
+        self.live.load().as_ref()?.cors.load_full()
+    }
+
     pub fn is_sealed(&self) -> bool {
         self.live.load().is_none()
     }

@@ -20,6 +20,7 @@ pub mod quotas;
 pub mod registry;
 pub mod router;
 pub mod seal;
+pub mod settings;
 pub mod settle;
 pub mod sys;
 pub mod tokens;

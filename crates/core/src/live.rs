@@ -7,11 +7,12 @@ use crate::policies::PolicyCache;
 use crate::quotas::{self, Quotas};
 use crate::registry::Registry;
 use crate::router::{Mounted, Router};
+use crate::settings::{self, Cors};
 use crate::sys::Sys;
 use crate::tokens::TokenStore;
 use crate::tokens::batch::BatchSealer;
 use crate::wrapping::WrappingSigner;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use coffer_crypto::memory::LockedKey;
 use coffer_crypto::random::Random;
 use coffer_engine::declare::Declared;
@@ -28,6 +29,8 @@ pub struct Live {
     pub router: ArcSwap<Router>,
     pub policies: PolicyCache,
     pub quotas: Quotas,
+    /// The origins whose pages may call, where that was set over the API.
+    pub cors: ArcSwapOption<Cors>,
     pub tokens: TokenStore,
     pub batch: BatchSealer,
     pub wrapping: WrappingSigner,
@@ -87,6 +90,7 @@ impl Live {
             router: ArcSwap::default(),
             policies: PolicyCache::default(),
             quotas: Quotas::default(),
+            cors: ArcSwapOption::empty(),
             tokens: TokenStore::new(&keys.token_salt),
             batch: BatchSealer::new(&keys.batch_tokens),
             wrapping: WrappingSigner::new(&keys.wrapping_jwt)?,
@@ -96,6 +100,7 @@ impl Live {
         });
         live.rebuild_router().await?;
         live.quotas.load(&view).await?;
+        live.cors.store(settings::load(core, &view).await?.map(Arc::new));
         let txn = live.barrier.begin();
         crate::audit_store::restore(core, &txn.root_view()).await?;
         crate::sys::status::note_version(&txn.root_view(), core.clock.now()).await?;
@@ -118,6 +123,10 @@ impl Live {
         if keys.iter().any(|k| k.starts_with(quotas::PREFIX)) {
             let _one_at_a_time = self.rebuild.lock().await;
             self.quotas.load(&self.view()).await?;
+        }
+        if keys.iter().any(|k| k.starts_with(settings::PREFIX)) {
+            let _one_at_a_time = self.rebuild.lock().await;
+            self.cors.store(settings::load(&*self.core()?, &self.view()).await?.map(Arc::new));
         }
         Ok(())
     }

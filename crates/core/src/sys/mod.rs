@@ -2,6 +2,7 @@
 
 mod audit_devices;
 mod capabilities;
+mod config;
 mod explain;
 mod internal;
 mod mounts;
@@ -59,5 +60,6 @@ impl Engine for Sys {
         tools::declare(d);
         plugins::declare(d);
         quotas::declare(d);
+        config::declare(d);
     }
 }

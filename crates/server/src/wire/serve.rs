@@ -2,7 +2,7 @@
 
 use super::activity::Activity;
 use super::body::{self, Budget};
-use super::cors;
+use super::cors::{self, Cors};
 use super::settings::{Metrics, Settings};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use coffer_dialects::vault::{self, DecodeContext, Refusal, Rendering};
 use coffer_engine::{Answer, Call, Remote, RequestId};
 use coffer_types::{Error, Result};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
@@ -27,11 +27,20 @@ use std::time::Duration;
 /// What answers calls: the core, or a test's stand-in.
 pub trait Serve: Clone + Send + Sync + 'static {
     fn serve(&self, call: Call) -> impl Future<Output = Result<Answer>> + Send;
+
+    /// The origins that were allowed over the API, for listeners that say nothing of any.
+    fn cors(&self) -> Option<Arc<coffer_core::settings::Cors>> {
+        None
+    }
 }
 
 impl Serve for Arc<coffer_core::Core> {
     async fn serve(&self, call: Call) -> Result<Answer> {
         coffer_core::Core::serve(self, call).await
+    }
+
+    fn cors(&self) -> Option<Arc<coffer_core::settings::Cors>> {
+        coffer_core::Core::cors(self)
     }
 }
 
@@ -77,7 +86,11 @@ impl<S: Serve> Endpoint<S> {
         body: Incoming,
         origin: &mut Option<http::HeaderValue>,
     ) -> Result<Response<Bytes>, Refusal> {
-        if let Some(cors) = &settings.cors {
+        // Only browsers say where they come from; for others nothing is put together.
+        let of_api = || self.core.cors().filter(|_| parts.headers.contains_key(header::ORIGIN));
+        let of_api = if settings.cors.is_some() { None } else { of_api() };
+        let of_api = of_api.map(|cors| Cors::new(&cors.origins, &cors.headers));
+        if let Some(cors) = settings.cors.as_ref().or(of_api.as_ref()) {
             *origin = cors.check(parts)?;
             if let Some(response) = cors.preflight(parts) {
                 return Ok(response);

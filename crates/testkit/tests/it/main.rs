@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod config;
 mod explain;
 mod extremes;
 mod kv_races;
