@@ -79,8 +79,17 @@ pub fn harden_process(lock_all: bool) -> Hardening {
     let dumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     Hardening {
         dumps_off: limit.and(dumpable).map_err(Into::into),
-        memory_locked: lock_all.then(|| mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).map_err(Into::into)),
+        memory_locked: lock_all.then(|| mlockall(lock_flags()).map_err(Into::into)),
     }
+}
+
+/// Pages are locked as they come into use where the system can do that: to fill whole stacks and arenas at once would cost memory and
+/// protect nothing.
+fn lock_flags() -> MlockAllFlags {
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE;
+    #[cfg(target_os = "linux")]
+    let all = all | MlockAllFlags::ONFAULT;
+    all
 }
 
 /// The only unsafe code of the project: the system calls that lock memory take a raw address.

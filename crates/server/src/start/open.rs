@@ -162,11 +162,11 @@ fn core_config(plan: &Plan) -> Result<CoreConfig, StartError> {
         default_lease_ttl: config.default_lease_ttl,
         max_lease_ttl: config.max_lease_ttl,
         raw_storage_endpoint: config.raw_storage_endpoint,
-        introspection_endpoint: false,
         allow_api_audit: config.unsafe_allow_api_audit_creation,
         cache_bytes: config.cache_bytes(),
         audit: config.audit.iter().map(device).collect::<Result<_, _>>()?,
         sanitized: config.sanitized().into(),
+        ..CoreConfig::default()
     })
 }
 
