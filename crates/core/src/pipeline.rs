@@ -183,11 +183,14 @@ struct Step<'a> {
     now: Timestamp,
 }
 
+/// A route of the mount's engine, and what its variables captured.
+type Route<'p> = (usize, Vec<(&'static str, &'p str)>);
+
 /// Where a call goes: the mount, the path inside it, and the route, or why there is none.
 struct Target<'p> {
     mounted: Arc<Mounted>,
     inside: &'p str,
-    route: Result<(usize, Vec<(&'static str, &'p str)>), Miss>,
+    route: Result<Route<'p>, Miss>,
 }
 
 impl Target<'_> {

@@ -149,7 +149,7 @@ async fn host_info(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
         .with("total", total)
         .with("available", available)
         .with("used", total.saturating_sub(available))
-        .with("usedPercent", if total == 0 { 0 } else { total.saturating_sub(available) * 100 / total })
+        .with("usedPercent", (total.saturating_sub(available) * 100).checked_div(total).unwrap_or(0))
         .with("free", free)
         .with("active", memory("Active"))
         .with("inactive", memory("Inactive"))
