@@ -111,7 +111,7 @@ pub(crate) fn written(call: &Call<'_>, path: &str, answer: Option<Answer>) -> Ou
     match answer {
         Some(found) => answer::print(call, &found),
         None => {
-            if call.format()? == Format::Table && call.field().is_none() {
+            if call.format()? == Format::Table {
                 call.line(&format!("Success! Data written to: {path}"));
             }
             Ok(0)
@@ -194,7 +194,7 @@ fn delete(call: &Call<'_>) -> Outcome {
             answer::print(call, &found)
         }
         _ => {
-            if call.format()? == Format::Table && call.field().is_none() {
+            if call.format()? == Format::Table {
                 call.line(&format!("Success! Data deleted (if it existed) at: {path}"));
             }
             Ok(0)

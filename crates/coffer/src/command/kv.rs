@@ -394,7 +394,10 @@ fn rollback(call: &Call<'_>) -> Outcome {
         (true, ..=0) => return Err(Failure::usage(format!("Invalid value {version} for the version flag"))),
         _ => {}
     }
-    let place = Place::find_versioned(call, "Rollback")?;
+    let place = Place::find(call)?;
+    if !place.v2 {
+        return Err(Failure::server("K/V engine mount must be version 2 for rollback support"));
+    }
     let path = place.under("data");
     let reading = || format!("Error reading {path}");
     // The check is against the newest version even where that one is deleted.

@@ -85,7 +85,7 @@ static PUT: Command = Command {
     output: Output::Field,
     http: true,
     arity: Arity::Exactly(1),
-    run: Run::Call(|call| put(call, Request::put)),
+    run: Run::Call(|call| put(call, Request::put, false)),
 };
 
 static PATCH: Command = Command {
@@ -108,10 +108,10 @@ static PATCH: Command = Command {
     output: Output::Field,
     http: true,
     arity: Arity::Exactly(1),
-    run: Run::Call(|call| put(call, Request::patch)),
+    run: Run::Call(|call| put(call, Request::patch, true)),
 };
 
-fn put(call: &Call<'_>, request: fn(String) -> Request) -> Outcome {
+fn put(call: &Call<'_>, request: fn(String) -> Request, patches: bool) -> Outcome {
     let place = Place::find_versioned(call, "Metadata")?;
     let path = place.under("metadata");
     let mut body = Object::new();
@@ -122,7 +122,8 @@ fn put(call: &Call<'_>, request: fn(String) -> Request) -> Outcome {
     for name in call.list("remove-custom-metadata") {
         notes.insert(name.as_str(), Json::Null);
     }
-    if !notes.is_empty() {
+    // A patch always speaks of the notes: that is how servers tell it from one that makes the secret.
+    if patches || !notes.is_empty() {
         body.insert("custom_metadata", notes);
     }
     if let Some(after) = call.span("delete-version-after") {

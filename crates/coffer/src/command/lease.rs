@@ -28,7 +28,7 @@ static LOOKUP: Command = Command {
     about: "Prints when a lease was given out and when it ends.",
     examples: &[("See when it ends:", "lease lookup database/creds/app/2f6a614c")],
     own: &[],
-    output: Output::Field,
+    output: Output::Format,
     http: true,
     arity: Arity::Exactly(1),
     run: Run::Call(|call| {

@@ -45,7 +45,7 @@ static VERSION_HISTORY: Command = Command {
     own: &[],
     output: Output::Format,
     http: true,
-    arity: Arity::Exactly(0),
+    arity: Arity::Any,
     run: Run::Call(version_history),
 };
 

@@ -137,6 +137,10 @@ fn delete(call: &Call<'_>) -> Outcome {
     let found =
         call.ask(&Request::delete(format!("sys/namespaces/{path}"))).because(|| format!("Error deleting namespace {path}"))?;
     if let Some(found) = found {
+        if let (None, Some(warning)) = (&found.data, found.warnings.first()) {
+            call.note(warning);
+            return Ok(0);
+        }
         answer::warnings(call, &found);
         if found.data.is_some() {
             call.line(&format!("Success! Namespace deletion scheduled: {path}"));

@@ -51,7 +51,7 @@ static READ: Command = Command {
     path: "policy read",
     synopsis: "Print a policy",
     args: "NAME",
-    about: "Prints the text of a policy as it was written.",
+    about: "Prints the text of a policy as it was written. \"root\" has none: it allows everything.",
     examples: &[("Print one:", "policy read app")],
     own: &[],
     output: Output::Format,
@@ -66,7 +66,12 @@ fn read(call: &Call<'_>) -> Outcome {
         Err(failure) if failure.status == 404 => None,
         found => found.because(|| format!("Error reading policy named {name}"))?,
     };
-    let Some(text) = found.as_ref().and_then(|f| f.get("policy").or_else(|| f.get("rules"))).and_then(Json::as_str) else {
+    let Some(text) = found
+        .as_ref()
+        .and_then(|f| f.get("policy").or_else(|| f.get("rules")))
+        .and_then(Json::as_str)
+        .filter(|text| !text.is_empty())
+    else {
         return Err(Failure::server(format!("No policy named: {name}"))
             .hint(format!("\"{} policy list\" shows those that there are.", call.context.program)));
     };

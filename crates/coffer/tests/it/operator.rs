@@ -157,3 +157,18 @@ fn diagnose_and_validate_tell_by_their_codes() {
     let ran = fake.run("operator diagnose -config=good.hcl");
     assert!(ran.code == 2 && ran.out.contains("[ warning ] Memory"), "{}", ran.out);
 }
+
+#[test]
+fn a_rotation_that_is_to_be_verified_shows_how_far_that_is() {
+    let fake = Fake::answering(&[
+        ("GET /v1/sys/rotate/root/verify", 200, r#"{"data":{"nonce":"v1","started":true,"t":2,"n":3,"progress":1}}"#),
+        ("GET /v1/sys/rotate/root/init", 200, r#"{"data":{"n":0,"required":1,"started":false,"t":0}}"#),
+    ]);
+    let out = fake.run("operator rotate-keys -status -verify").out;
+    assert!(out.contains("Verification Nonce       v1\n") && out.contains("Verification Progress    1/2\n"), "{out}");
+    let out = fake.run("operator rotate-keys -status -format=json").out;
+    assert!(
+        out.starts_with("{\n  \"nonce\": \"\",\n  \"started\": false,") && out.contains("\"pgp_fingerprints\": null"),
+        "{out}"
+    );
+}

@@ -18,7 +18,7 @@ static MEMBERS: Command = Command {
     own: &[],
     output: Output::Format,
     http: true,
-    arity: Arity::Exactly(0),
+    arity: Arity::Any,
     run: Run::Call(members),
 };
 

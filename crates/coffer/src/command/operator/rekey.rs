@@ -212,12 +212,37 @@ fn finished(call: &Call<'_>, updated: &Json, before: &Json, done: &str) -> Outco
     Ok(0)
 }
 
+/// All fields, also those that a server leaves out where nothing is going on, in the order in which they were always shown.
+fn whole(status: &Json, verification: bool) -> Json {
+    let empty = || -> Vec<(&str, Json)> {
+        let mut all = vec![
+            ("nonce", Json::from("")),
+            ("started", Json::from(false)),
+            ("t", Json::from(0)),
+            ("n", Json::from(0)),
+            ("progress", Json::from(0)),
+        ];
+        if !verification {
+            all.extend([
+                ("required", Json::from(0)),
+                ("pgp_fingerprints", Json::Null),
+                ("backup", Json::from(false)),
+                ("verification_required", Json::from(false)),
+                ("verification_nonce", Json::from("")),
+            ]);
+        }
+        all
+    };
+    Json::Object(empty().into_iter().map(|(name, none)| (name, status.get(name).cloned().unwrap_or(none))).collect())
+}
+
 fn show(call: &Call<'_>, status: &Json) -> Outcome {
     let text = |name: &str| status.get(name).filter(|v| !v.is_null()).map(go::text).unwrap_or_default();
-    output::value(call, &json::sorted(status), |status| {
+    let verification = call.on("verify") && !call.on("init");
+    output::value(call, &whole(status, verification), |_| {
         let started = text("started") == "true";
         let mut rows = vec![];
-        if status.get("verification_nonce").is_some() && status.get("nonce").is_some_and(|_| call.on("verify")) {
+        if verification {
             rows.push(("Started", text("started")));
             rows.extend([
                 ("New Shares", text("n")),
