@@ -13,18 +13,19 @@ pub const MAX_BYTES: usize = 4 << 20;
 /// Deepest nesting of objects and lists.
 pub const MAX_DEPTH: usize = 64;
 
-/// Where a text is wrong and what was expected. Quotes keys, never values.
+/// Where a text is wrong and what was expected. Quotes keys; values only where [`ParseError::repeats_text`] says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
     pub pos: Pos,
     message: String,
     place_is_in_message: bool,
+    repeats_text: bool,
 }
 
 impl ParseError {
     /// An error at a place; also for the readers of a [`Document`] who find that a value has the wrong shape.
     pub fn new(pos: Pos, message: impl Into<String>) -> Self {
-        Self { pos, message: message.into(), place_is_in_message: false }
+        Self { pos, message: message.into(), place_is_in_message: false, repeats_text: false }
     }
 
     /// What is wrong, without the place.
@@ -32,10 +33,21 @@ impl ParseError {
         &self.message
     }
 
+    /// Whether the message repeats a piece of the text that may be a value which lost its quotes. Where texts hold secrets, such a
+    /// message is for nobody's log.
+    pub fn repeats_text(&self) -> bool {
+        self.repeats_text
+    }
+
+    fn repeating(mut self) -> Self {
+        self.repeats_text = true;
+        self
+    }
+
     fn duplicate(key: &Key) -> Self {
         let message =
             format!("The argument {:?} at {} was already set. Each argument can only be defined once", key.raw, key.pos);
-        Self { pos: key.pos, message, place_is_in_message: true }
+        Self { pos: key.pos, message, place_is_in_message: true, repeats_text: false }
     }
 }
 
@@ -177,7 +189,7 @@ impl<'a> Parser<'a> {
             kind if !keys.is_empty() && matches!(kind, Kind::Eof | Kind::RightBrace) => {
                 let names: Vec<&str> = keys.iter().map(|key| key.raw.as_str()).collect();
                 let message = format!("key '{}' expected start of object ('{{') or assignment ('=')", names.join(" "));
-                return Err(ParseError::new(token.pos, message));
+                return Err(ParseError::new(token.pos, message).repeating());
             }
             kind => {
                 let message = format!("expected: IDENT | STRING | ASSIGN | LBRACE got: {}", kind.name());
@@ -222,7 +234,7 @@ impl<'a> Parser<'a> {
             Kind::Eof => Err(ParseError::new(token.pos, "expected a value got: EOF")),
             kind => {
                 let message = format!("Unknown token: {} {} {}", token.pos, kind.name(), token.text);
-                Err(ParseError::new(token.pos, message))
+                Err(ParseError::new(token.pos, message).repeating())
             }
         }
     }
@@ -255,7 +267,9 @@ impl<'a> Parser<'a> {
                 return Err(ParseError::new(token.pos, message));
             }
             let inside = |what: &str, error: ParseError| {
-                ParseError::new(token.pos, format!("error while trying to parse {what} within list: {error}"))
+                let repeats_text = error.repeats_text;
+                let message = format!("error while trying to parse {what} within list: {error}");
+                ParseError { repeats_text, ..ParseError::new(token.pos, message) }
             };
             comma_due = true;
             match token.kind {
@@ -443,6 +457,18 @@ EOT
     fn values_do_not_print_themselves() {
         let document = parse("token = \"canary\" other = [4711]").expect("reads");
         assert_eq!(format!("{:?}", document.body.items), "[token (string at 1:9), other (list at 1:26)]");
+    }
+
+    #[test]
+    fn an_error_that_may_repeat_a_value_says_so() {
+        for text in ["a = canary", "a = [canary]", "a = [{ b = canary }]", "canary"] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.to_string().contains("canary"), error.repeats_text(), "{text}: {error}");
+        }
+        for text in ["a = \"canary", "a = \"canary\" }", "a = [\"canary\" 1]", "a = 1canary\na = 2", "{\"a\": canary}"] {
+            let error = parse(text).unwrap_err();
+            assert!(!error.to_string().contains("canary") || error.repeats_text(), "{text}: {error}");
+        }
     }
 
     proptest! {

@@ -132,7 +132,12 @@ fn read(name: &str, text: &str) -> Result<Vec<Entry>, LoadError> {
     source::parse(&Arc::from(name), text).map_err(|error| LoadError::Text {
         path: PathBuf::from(name),
         line: error.pos.line,
-        message: error.message().to_owned(),
+        message: if error.repeats_text() {
+            // A value without its quotes may be a secret, and the parser would repeat it.
+            "what stands here is neither a key nor a value; are quotes missing?".to_owned()
+        } else {
+            error.message().to_owned()
+        },
     })
 }
 

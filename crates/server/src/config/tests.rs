@@ -382,3 +382,60 @@ fn the_environment_wins_over_files() {
     let error = load(&[("VAULT_LOG_LEVEL", "loud")]).unwrap_err().to_string();
     assert!(error.contains("the variable VAULT_LOG_LEVEL: log_level takes one of"), "{error}");
 }
+
+#[test]
+fn a_secret_without_its_quotes_is_not_repeated() {
+    for broken in ["current_key = canary", "current_key canary", "current_key = [canary]", "current_key = \"canary"] {
+        let error = with(&format!("seal \"static\" {{\n  current_key_id = \"a\"\n  {broken}\n}}")).unwrap_err().to_string();
+        assert!(error.contains("t.hcl: line ") && !error.contains("canary"), "{error}");
+    }
+}
+
+/// Damaged configurations are refused or read, and what they say of it never repeats the seal's key.
+#[test]
+fn damage_is_survived_and_secrets_are_not_repeated() {
+    use coffer_crypto::random::{Random as _, SeededRandom, below};
+    let key = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
+    let whole = format!(
+        "api_addr = \"https://h:1\"\nstorage \"embedded\" {{ path = \"/d\" }}\nlistener \"tcp\" {{\n  address = \"h:1\"\n  tls_disable = true\n  \
+         custom_response_headers {{ \"2xx\" = {{ \"A\" = [\"b\"] }} }}\n}}\nseal \"static\" {{\n  current_key_id = \"a\"\n  current_key = \"{key}\"\n}}\n\
+         audit \"file\" \"x\" {{ options = {{ file_path = \"/a\" }} }}\nmax_lease_ttl = \"800h\"\n"
+    );
+    let json = format!(
+        "{{\"storage\":{{\"inmem\":{{}}}},\"listener\":[{{\"tcp\":{{\"address\":\"h:1\",\"tls_disable\":1}}}}],\
+         \"seal\":{{\"static\":{{\"current_key_id\":\"a\",\"current_key\":\"{key}\"}}}},\"ui\":true}}"
+    );
+    assert!(text(&whole).is_ok() && text(&json).is_ok());
+    let random = SeededRandom::for_tests_only(7);
+    let at = |length: usize| usize::try_from(below(&random, u32::try_from(length).unwrap().max(1))).unwrap();
+    let (mut read, mut refused) = (0, 0);
+    for round in 0..4000 {
+        let mut bytes = if round % 2 == 0 { whole.clone() } else { json.clone() }.into_bytes();
+        for _ in 0..=at(3) {
+            let place = at(bytes.len());
+            match at(4) {
+                0 => drop(bytes.remove(place)),
+                1 => bytes.insert(place, b"{}[]\"=,:\n a0\\"[at(13)]),
+                2 => random.fill(&mut bytes[place..=place]),
+                _ => {
+                    let piece = bytes[place..(place + at(20)).min(bytes.len())].to_vec();
+                    let to = at(bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+            }
+        }
+        let damaged = String::from_utf8_lossy(&bytes).into_owned();
+        let said = match text(&damaged) {
+            Ok(loaded) => {
+                read += 1;
+                format!("{:?} {:?} {}", loaded.config, loaded.findings, loaded.config.sanitized())
+            }
+            Err(error) => {
+                refused += 1;
+                format!("{error} {error:?}")
+            }
+        };
+        assert!(!said.contains(&key[..48]), "{said}");
+    }
+    assert!(read > 200 && refused > 200, "{read} read, {refused} refused");
+}
