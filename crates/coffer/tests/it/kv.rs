@@ -150,10 +150,13 @@ fn an_engine_without_versions_has_no_metadata() {
     let mount = ("GET /v1/sys/internal/ui/mounts/kv1/a", 200, r#"{"data":{"path":"kv1/","options":{"version":"1"}}}"#);
     let fake = Fake::answering(&[mount, ("GET /v1/kv1/a", 200, r#"{"lease_duration":2764800,"data":{"x":"1"}}"#)]);
     assert_eq!(fake.run("kv get kv1/a").out, "== Data ==\nKey    Value\n---    -----\nx      1\n");
-    for line in
-        ["kv metadata get kv1/a", "kv undelete -versions=1 kv1/a", "kv rollback -version=1 kv1/a", "kv delete -versions=1 kv1/a"]
-    {
+    for (line, code) in [
+        ("kv metadata get kv1/a", 1),
+        ("kv undelete -versions=1 kv1/a", 1),
+        ("kv rollback -version=1 kv1/a", 2),
+        ("kv delete -versions=1 kv1/a", 1),
+    ] {
         let fake = Fake::answering(&[mount]);
-        assert_eq!((fake.run(line).code, fake.lines().len()), (1, 1), "{line}");
+        assert_eq!((fake.run(line).code, fake.lines().len()), (code, 1), "{line}");
     }
 }
