@@ -23,7 +23,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE / "golden"
-BIN = os.path.abspath(os.environ.get("COFFER_BIN") or ROOT / "target" / "debug" / "coffer")
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+BIN = os.path.abspath(os.environ.get("COFFER_BIN") or TARGET / "debug" / "coffer")
 START_SECONDS = 30
 _scratch = []
 
