@@ -42,7 +42,8 @@ impl Weighter<Box<str>, (Revision, Plain)> for Weight {
 impl Cache {
     /// At most about `bytes` bytes of keys and values.
     pub fn new(bytes: u64) -> Self {
-        let entries = usize::try_from(bytes / 512).unwrap_or(0);
+        // An idle server must stay small: room for few at first, it grows with what is kept.
+        let entries = usize::try_from(bytes / 8192).unwrap_or(0);
         Self {
             entries: Quick::with_weighter(entries, bytes, Weight),
             stripes: (0..STRIPES).map(|_| Stripe::default()).collect(),
