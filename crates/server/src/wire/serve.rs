@@ -19,9 +19,9 @@ use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// What answers calls: the core, or a test's stand-in.
@@ -121,38 +121,41 @@ impl<S: Serve> Endpoint<S> {
         if matches!((settings.metrics, metrics), (Metrics::Only, false) | (Metrics::Refused, true)) {
             return Err(Refusal::nothing_here());
         }
-        let result = within(settings.max_duration, unwinding(self.core.serve(call))).await?;
+        // Pinned where it stands: a call's future is some kilobytes, and to hand it on would copy them.
+        let answered = pin!(self.core.serve(call));
+        let result = within(settings.max_duration, answered).await?;
         Ok(vault::encode(result, Rendering { id: &id, head: parts.method == Method::HEAD }))
     }
 }
 
 /// Awaits `call`, at most for `limit`. Most calls are answered at once: those pay for no timer.
-async fn within<T>(limit: Option<Duration>, call: impl Future<Output = T>) -> Result<T, Refusal> {
-    let mut call = pin!(call);
-    let Some(limit) = limit else { return Ok(call.await) };
+async fn within(
+    limit: Option<Duration>,
+    mut call: Pin<&mut impl Future<Output = Result<Answer>>>,
+) -> Result<Result<Answer>, Refusal> {
     let at_once = poll_fn(|cx| {
-        Poll::Ready(match call.as_mut().poll(cx) {
+        Poll::Ready(match unwinding(call.as_mut(), cx) {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
         })
     });
-    match at_once.await {
-        Some(result) => Ok(result),
-        None => tokio::time::timeout(limit, call).await.map_err(|_| Refusal::took_too_long()),
+    if let Some(result) = at_once.await {
+        return Ok(result);
+    }
+    let later = poll_fn(|cx| unwinding(call.as_mut(), cx));
+    match limit {
+        None => Ok(later.await),
+        Some(limit) => tokio::time::timeout(limit, later).await.map_err(|_| Refusal::took_too_long()),
     }
 }
 
 /// A panic in a handler ends that call, not the connection with other calls on it.
-async fn unwinding(call: impl Future<Output = Result<Answer>>) -> Result<Answer> {
-    let mut call = pin!(call);
-    poll_fn(|cx| {
-        // The call is not polled again after it has panicked, so nobody sees what it left half-done.
-        catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx))).unwrap_or_else(|_| {
-            tracing::error!(target: "core", "a handler panicked");
-            Poll::Ready(Err(Error::internal("a handler panicked")))
-        })
+fn unwinding(call: Pin<&mut impl Future<Output = Result<Answer>>>, cx: &mut Context<'_>) -> Poll<Result<Answer>> {
+    // The call is not polled again after it has panicked, so nobody sees what it left half-done.
+    catch_unwind(AssertUnwindSafe(|| call.poll(cx))).unwrap_or_else(|_| {
+        tracing::error!(target: "core", "a handler panicked");
+        Poll::Ready(Err(Error::internal("a handler panicked")))
     })
-    .await
 }
 
 /// Random bytes for request ids, drawn many at a time: they are no secret, and a draw costs as much as a short call.
@@ -212,18 +215,34 @@ mod tests {
         assert!(long.iter().any(|b| *b != 0));
     }
 
+    async fn outcome(limit: Option<Duration>, call: impl Future<Output = ()>) -> std::result::Result<(), ()> {
+        let call = async {
+            call.await;
+            Ok(Answer::default())
+        };
+        within(limit, pin!(call)).await.map(|answer| assert!(answer.is_ok())).map_err(|_| ())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn calls_end_in_time_or_are_given_up() {
         let limit = Some(Duration::from_secs(1));
-        assert_eq!(within(limit, async { 7 }).await, Ok(7));
-        assert_eq!(within(limit, tokio::time::sleep(Duration::from_millis(999))).await, Ok(()));
-        assert!(within(limit, tokio::time::sleep(Duration::from_secs(2))).await.is_err());
-        assert_eq!(within(None, tokio::time::sleep(Duration::from_secs(1_000_000))).await, Ok(()));
+        assert!(outcome(limit, async {}).await.is_ok());
+        assert!(outcome(limit, tokio::time::sleep(Duration::from_millis(999))).await.is_ok());
+        assert!(outcome(limit, tokio::time::sleep(Duration::from_secs(2))).await.is_err());
+        assert!(outcome(None, tokio::time::sleep(Duration::from_secs(1_000_000))).await.is_ok());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_panic_is_our_fault_and_says_nothing() {
-        let error = unwinding(async { panic!("canary") }).await.err().unwrap();
-        assert_eq!((error.kind(), error.public()), (coffer_types::Kind::Internal, "internal error"));
+        for pause in [0, 10] {
+            let call = async {
+                if pause > 0 {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                panic!("canary")
+            };
+            let error = within(Some(Duration::from_secs(1)), pin!(call)).await.unwrap().err().unwrap();
+            assert_eq!((error.kind(), error.public()), (coffer_types::Kind::Internal, "internal error"));
+        }
     }
 }
