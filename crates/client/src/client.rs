@@ -279,7 +279,7 @@ impl Client {
             match sender.send_request(self.message(request, address, target)?).await {
                 Ok(response) => return Ok((self.keep(address, sender, response), url)),
                 // The server closed it in this very moment. What was not sent, or only asks, is sent once more.
-                Err(e) if e.is_canceled() || e.is_closed() || (e.is_incomplete_message() && request.method == Method::Get) => {}
+                Err(e) if e.is_canceled() || e.is_closed() || (request.method == Method::Get && !e.is_parse()) => {}
                 Err(e) => return Err(broke_off(request, address, url, &e)),
             }
         }
@@ -430,7 +430,8 @@ fn broke_off(request: &Request, address: &Address, url: String, error: &hyper::E
     } else if error.is_parse() {
         format!("malformed HTTP response: {error}")
     } else {
-        error.to_string()
+        let io = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+        io.map_or_else(|| error.to_string(), crate::error::go_words)
     };
     let hint = (!address.is_tls()).then(|| "If the server there speaks TLS, the address must begin with https://.".to_owned());
     Error::NoAnswer { method: request.method.as_str(), url, why, hint }
