@@ -2,7 +2,9 @@
 
 use crate::audit::{AuditDeviceSpec, Broker};
 use crate::barrier::Cache;
+use crate::in_flight::InFlight;
 use crate::live::{Live, Unsealed};
+use crate::process::{NoProcess, Process};
 use crate::registry::Registry;
 use crate::seal::Seal;
 use arc_swap::ArcSwapOption;
@@ -40,6 +42,8 @@ pub struct CoreConfig {
     pub audit: Vec<AuditDeviceSpec>,
     /// What `sys/config/state/sanitized` shows: the configuration without its secrets, as JSON text.
     pub sanitized: Arc<str>,
+    /// The log and the metrics of the process.
+    pub process: Arc<dyn Process>,
 }
 
 impl Default for CoreConfig {
@@ -57,6 +61,7 @@ impl Default for CoreConfig {
             cache_bytes: 32 << 20,
             audit: Vec::new(),
             sanitized: "{}".into(),
+            process: Arc::new(NoProcess),
         }
     }
 }
@@ -84,6 +89,7 @@ pub struct Core {
     pub random: Arc<dyn Random>,
     pub seal: Seal,
     pub audit: Broker,
+    pub in_flight: InFlight,
     pub(crate) cache: Arc<Cache>,
     live: ArcSwapOption<Live>,
 }
@@ -101,7 +107,8 @@ impl Core {
         let seal = Seal::open(seal, &*store).await?;
         let audit = Broker::new(clock.clone(), random.clone(), config.audit.clone())?;
         let cache = Arc::new(Cache::new(config.cache_bytes));
-        Ok(Arc::new(Self { audit, cache, config, registry, store, clock, random, seal, live: ArcSwapOption::empty() }))
+        let (in_flight, live) = (InFlight::default(), ArcSwapOption::empty());
+        Ok(Arc::new(Self { in_flight, audit, cache, config, registry, store, clock, random, seal, live }))
     }
 
     /// Proof that the barrier is open.

@@ -41,7 +41,8 @@ impl Core {
         }
     }
 
-    async fn answer(self: Arc<Self>, call: Arc<Call>) -> Result<Answer> {
+    async fn answer(self: &Arc<Self>, call: Arc<Call>) -> Result<Answer> {
+        let _in_flight = self.in_flight.begin(&call, self.clock.now());
         let Some(checked) = self.quota(&call) else { return self.answer_within_limits(call).await };
         let mut outcome =
             if checked.take.allowed { self.answer_within_limits(call).await } else { self.over_the_limit(&call, &checked).await };
@@ -80,8 +81,8 @@ impl Core {
         Ok(Answer { status: Some(429), data: Some(document), bare: true, ..Answer::default() })
     }
 
-    async fn answer_within_limits(self: Arc<Self>, call: Arc<Call>) -> Result<Answer> {
-        if let Some(answer) = crate::outside::serve(&self, &call).await {
+    async fn answer_within_limits(self: &Arc<Self>, call: Arc<Call>) -> Result<Answer> {
+        if let Some(answer) = crate::outside::serve(self, &call).await {
             return answer;
         }
         let live = self.unsealed()?;

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod logging;
+pub mod process;
 pub mod registry;
 pub mod signals;
 pub mod start;

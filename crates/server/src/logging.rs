@@ -8,8 +8,10 @@ mod file;
 mod line;
 
 use crate::config::{Config, LogFormat, LogLevel};
+use arc_swap::ArcSwap;
 use file::{File, Rotation};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -27,6 +29,10 @@ pub struct Logging {
 struct Shared {
     /// The place of the level in [`LEVELS`].
     level: AtomicU8,
+    /// That of the configuration, likewise.
+    configured: AtomicU8,
+    /// Loggers with a level of their own.
+    own: ArcSwap<BTreeMap<String, u8>>,
     json: bool,
     sink: Mutex<Sink>,
 }
@@ -58,6 +64,8 @@ impl Logging {
         let file = config.log_file.as_deref().map(|path| File::open(path, rotation, OffsetDateTime::now_utc())).transpose()?;
         let shared = Shared {
             level: AtomicU8::new(rank(config.log_level)),
+            configured: AtomicU8::new(rank(config.log_level)),
+            own: ArcSwap::default(),
             json: config.log_format == LogFormat::Json,
             sink: Mutex::new(Sink { main, file }),
         };
@@ -70,6 +78,7 @@ impl Logging {
 
     /// Takes a new level, and opens the file again, which may have been moved away.
     pub fn reload(&self, config: &Config) {
+        self.shared.configured.store(rank(config.log_level), Relaxed);
         self.set_level(config.log_level);
         let mut sink = self.shared.sink.lock();
         let failed = sink.file.as_mut().and_then(|file| file.reopen(OffsetDateTime::now_utc()).err());
@@ -84,9 +93,43 @@ impl Logging {
         tracing::callsite::rebuild_interest_cache();
     }
 
-    pub fn level(&self) -> LogLevel {
-        LEVELS[usize::from(self.shared.level.load(Relaxed)).min(LEVELS.len() - 1)]
+    /// Gives all loggers one level; without one, that of the configuration.
+    pub fn set_all_levels(&self, level: Option<LogLevel>) {
+        self.shared.own.store(Arc::default());
+        self.set_level(level.unwrap_or_else(|| of_rank(self.shared.configured.load(Relaxed))));
     }
+
+    /// Gives one logger a level of its own; without one, that of all.
+    pub fn set_level_of(&self, logger: &str, level: Option<LogLevel>) {
+        self.shared.own.rcu(|own| {
+            let mut own = BTreeMap::clone(own);
+            match level {
+                Some(level) => own.insert(logger.to_owned(), rank(level)),
+                None => own.remove(logger),
+            };
+            own
+        });
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    pub fn level(&self) -> LogLevel {
+        of_rank(self.shared.level.load(Relaxed))
+    }
+
+    /// The level of one logger.
+    pub fn level_of(&self, logger: &str) -> LogLevel {
+        of_rank(self.shared.limit(logger))
+    }
+}
+
+impl Shared {
+    fn limit(&self, logger: &str) -> u8 {
+        self.own.load().get(logger).copied().unwrap_or_else(|| self.level.load(Relaxed))
+    }
+}
+
+fn of_rank(rank: u8) -> LogLevel {
+    LEVELS[usize::from(rank).min(LEVELS.len() - 1)]
 }
 
 fn rank(level: LogLevel) -> u8 {
@@ -114,7 +157,7 @@ struct Lines(Arc<Shared>);
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        rank_of(*metadata.level()) <= self.0.level.load(Relaxed) && metadata.module_path().is_some_and(is_ours)
+        rank_of(*metadata.level()) <= self.0.limit(metadata.target()) && metadata.module_path().is_some_and(is_ours)
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -209,6 +252,26 @@ mod tests {
             tracing::warn!(target: "core", "unseen");
         });
         assert!(text.contains("seen") && !text.contains("unseen"), "{text}");
+    }
+
+    #[test]
+    fn a_logger_may_have_a_level_of_its_own() {
+        let text = log(&Config::default(), |logging| {
+            logging.set_level_of("audit", Some(LogLevel::Debug));
+            tracing::debug!(target: "audit", "seen");
+            tracing::debug!(target: "core", "unheard");
+            assert_eq!((logging.level_of("audit"), logging.level_of("core")), (LogLevel::Debug, LogLevel::Info));
+            logging.set_level_of("audit", None);
+            tracing::debug!(target: "audit", "unheard");
+            logging.set_level_of("core", Some(LogLevel::Error));
+            tracing::info!(target: "core", "unheard");
+            logging.set_all_levels(Some(LogLevel::Debug));
+            tracing::debug!(target: "core", "seen");
+            logging.set_all_levels(None);
+            tracing::debug!(target: "core", "unheard");
+            assert_eq!(logging.level_of("core"), LogLevel::Info);
+        });
+        assert_eq!((text.matches(": seen").count(), text.contains("unheard")), (2, false), "{text}");
     }
 
     #[test]

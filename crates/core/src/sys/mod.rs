@@ -5,6 +5,7 @@ mod capabilities;
 mod config;
 mod explain;
 mod internal;
+mod metrics;
 mod mounts;
 mod plugins;
 mod policies;
@@ -61,5 +62,6 @@ impl Engine for Sys {
         plugins::declare(d);
         quotas::declare(d);
         config::declare(d);
+        metrics::declare(d);
     }
 }

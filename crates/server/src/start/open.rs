@@ -7,6 +7,7 @@ use crate::config::{Audit, Seal, StorageKind};
 use crate::registry::registry;
 use base64::Engine as _;
 use coffer_core::audit::AuditDeviceSpec;
+use coffer_core::process::{NoProcess, Process};
 use coffer_core::seal::{InitAsk, SealConfig, SealKind, change_static_key};
 use coffer_core::{Core, CoreConfig, Mode};
 use coffer_crypto::random::{Random, SystemRandom};
@@ -31,15 +32,17 @@ pub struct FirstKeys {
     pub key: Secret<String>,
 }
 
-/// Where time and randomness come from.
+/// What the server is given from outside.
 pub struct Sources {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// What the API shows of the process.
+    pub process: Arc<dyn Process>,
 }
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), process: Arc::new(NoProcess) }
     }
 }
 
@@ -67,9 +70,10 @@ impl Prepared {
             }
             _ => configured_seal(&plan.config.seal, &*store, &*sources.random, variable).await?,
         };
-        let core = Core::open(core_config(plan)?, seal, Arc::clone(&store), registry()?, sources.clock, sources.random)
-            .await
-            .map_err(StartError::core("the store can't be served"))?;
+        let core =
+            Core::open(core_config(plan, sources.process)?, seal, Arc::clone(&store), registry()?, sources.clock, sources.random)
+                .await
+                .map_err(StartError::core("the store can't be served"))?;
         Ok(Self { core, store })
     }
 
@@ -148,7 +152,7 @@ async fn configured_seal(
     Ok(SealKind::Static { key_id: seal.current.id.clone(), key })
 }
 
-fn core_config(plan: &Plan) -> Result<CoreConfig, StartError> {
+fn core_config(plan: &Plan, process: Arc<dyn Process>) -> Result<CoreConfig, StartError> {
     let config = &plan.config;
     let device = |device: &Audit| {
         AuditDeviceSpec::new(&device.path, &device.kind, &device.keys.description, device.keys.options.clone())
@@ -166,6 +170,7 @@ fn core_config(plan: &Plan) -> Result<CoreConfig, StartError> {
         cache_bytes: config.cache_bytes(),
         audit: config.audit.iter().map(device).collect::<Result<_, _>>()?,
         sanitized: config.sanitized().into(),
+        process,
         ..CoreConfig::default()
     })
 }

@@ -6,6 +6,7 @@ use super::plan::{Plan, ServerOptions};
 use super::{StartError, banner, dev, solo};
 use crate::config::{Finding, Level, Listener};
 use crate::logging::Logging;
+use crate::process::Handles;
 use crate::signals::{Signal, Signals, raise_file_limit};
 use crate::telemetry::Metrics;
 use crate::wire::{self, Bound, Defaults, Wire};
@@ -78,7 +79,7 @@ async fn live(mut plan: Plan, hardening: &Hardening, console: &mut Console<'_>) 
         Logging::start(&plan.config).map_err(|cause| StartError::Io { what: "the log could not be opened".to_owned(), cause })?;
     std::panic::set_hook(Box::new(tell_panic));
     let metrics = Metrics::start(&plan.config.telemetry, &hostname()).map_err(|error| StartError::Usage(error.to_string()))?;
-    if let Some(metrics) = metrics {
+    if let Some(metrics) = metrics.clone() {
         tokio::spawn(metrics.upkeep());
     }
     tell(&plan.findings);
@@ -88,7 +89,8 @@ async fn live(mut plan: Plan, hardening: &Hardening, console: &mut Console<'_>) 
     // Watched from here on, so that a signal during the start is not lost and does not end it half-way.
     let signals = Signals::new().map_err(|cause| StartError::Io { what: "signals can't be watched".to_owned(), cause })?;
     let certificate = dev_certificate(&mut plan)?;
-    let prepared = Prepared::new(&plan, Sources::default(), console.variable).await?;
+    let sources = Sources { process: Arc::new(Handles { logging: logging.clone(), metrics }), ..Sources::default() };
+    let prepared = Prepared::new(&plan, sources, console.variable).await?;
     // Bound before anything is initialised: a port that is taken must not leave a half-told first start behind.
     let defaults = defaults(&plan);
     let (bound, addresses) = bind(&plan, &defaults).await?;

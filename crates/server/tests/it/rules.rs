@@ -1,6 +1,7 @@
 //! What a listener's stanza says of who may call and what comes back.
 
 use crate::standin::start;
+use coffer_core::settings::Cors;
 use coffer_server::config::Speaks;
 use std::collections::BTreeMap;
 
@@ -59,6 +60,18 @@ async fn browsers_of_other_origins_are_kept_out_or_let_in() {
     let stranger = open.ask("GET /v1/a HTTP/1.1\r\nHost: h\r\nOrigin: https://evil.example\r\n\r\n").await;
     assert_eq!((stranger.status, stranger.header("access-control-allow-origin")), (403, None));
     assert_eq!(open.calls(), 1);
+
+    // What was allowed over the API holds for listeners that say nothing of origins, and for no other.
+    let of_api = |origin: &str| Some(std::sync::Arc::new(Cors { origins: vec![origin.to_owned()], headers: Vec::new() }));
+    for server in [&closed, &open] {
+        *server.core.cors.lock().unwrap() = of_api("https://other.example");
+    }
+    let other = "GET /v1/a HTTP/1.1\r\nHost: h\r\nOrigin: https://other.example\r\n\r\n";
+    let reply = closed.ask(other).await;
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, Some("https://other.example")));
+    assert_eq!(closed.ask(&ask("GET", "")).await.status, 403);
+    assert_eq!(closed.get("/v1/a").await.status, 200, "no page of any origin");
+    assert_eq!(open.ask(other).await.status, 403);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A stand-in for the core, a server that it stands in, and a client that sends bytes as they are.
 
+use coffer_core::settings::Cors;
 use coffer_crypto::random::{Random, SystemRandom};
 use coffer_engine::{Answer, Call, Credential, Reply};
 use coffer_server::config::{Bind, Listener};
@@ -16,6 +17,8 @@ use tokio::net::TcpStream;
 #[derive(Clone, Default)]
 pub(crate) struct StandIn {
     pub(crate) calls: Arc<AtomicUsize>,
+    /// Origins that were allowed over the API.
+    pub(crate) cors: Arc<std::sync::Mutex<Option<Arc<Cors>>>>,
 }
 
 impl Serve for StandIn {
@@ -46,6 +49,10 @@ impl Serve for StandIn {
             .with("body", Json::Object(call.fields.body))
             .with("metrics", call.listener.unauthed_metrics);
         Ok(Reply::data(data).into_answer())
+    }
+
+    fn cors(&self) -> Option<Arc<Cors>> {
+        self.cors.lock().unwrap().clone()
     }
 }
 

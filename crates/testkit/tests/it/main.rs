@@ -8,6 +8,7 @@ mod extremes;
 mod kv_races;
 mod kv_upgrade;
 mod list_filter;
+mod metrics;
 mod quotas;
 mod recorded;
 mod routes;
