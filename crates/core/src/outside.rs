@@ -59,7 +59,7 @@ fn bare(document: Object) -> Answer {
 fn health(core: &Core, call: &Call) -> Result<Answer> {
     let code = |name: &str, usual: u16| match call.fields.query.get(name) {
         None => Ok(usual),
-        Some(text) => text.parse::<u16>().ok().filter(|c| (100..600).contains(c)).ok_or_else(|| Error::bad_request("")),
+        Some(text) => text.parse::<u16>().ok().filter(|c| (200..600).contains(c)).ok_or_else(|| Error::bad_request("")),
     };
     let (active, sealed, uninitialised) = (code("activecode", 200)?, code("sealedcode", 503)?, code("uninitcode", 501)?);
     code("standbycode", 429)?;

@@ -384,6 +384,9 @@ impl Step<'_> {
         if let Some(limit) = decided.page_limit {
             fields.query.insert("limit".into(), limit.to_string().into());
         }
+        if fields.raw.is_some() && !target.endpoint().is_some_and(|e| e.raw_body) {
+            return Err(Error::bad_request("failed to decode JSON input: this path takes a JSON object"));
+        }
         let prepared = target.mounted.engine.prepare(index, operation, target.raw(fields))?;
         let mut answer = (prepared.run)(view, inner).await?;
         if let (Some(filter), Some(compiled)) = (&decided.list_filter, &decided.compiled) {

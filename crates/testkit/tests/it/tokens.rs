@@ -219,3 +219,24 @@ async fn a_wrapped_login_ends_like_any_other() {
     let opened = server.call("POST", "sys/wrapping/unwrap", &token, "").await;
     assert!(lives(&server, opened.text_at("auth/client_token")).await, "{}", opened.text);
 }
+
+#[tokio::test]
+async fn bytes_are_taken_only_where_a_route_takes_them() {
+    let server = server().await;
+    let headers = [("X-Vault-Token", server.root.as_str()), ("Content-Type", "application/pkix-cert")];
+    for path in ["/v1/secret/data/x", "/v1/auth/token/create", "/v1/cubbyhole/x", "/v1/sys/policies/acl/x"] {
+        let refused = server.request("POST", path, &headers, b"\x30\x82canary").await;
+        assert_eq!(refused.status, 400, "{path}: {}", refused.text);
+        assert!(!refused.text.contains("canary"), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn health_codes_are_status_codes() {
+    let server = server().await;
+    for (query, status) in
+        [("activecode=299", 299), ("activecode=150", 400), ("activecode=600", 400), ("sealedcode=x", 400), ("", 200)]
+    {
+        assert_eq!(server.call("GET", &format!("sys/health?{query}"), "", "").await.status, status, "{query}");
+    }
+}
