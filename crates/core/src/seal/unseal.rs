@@ -152,6 +152,9 @@ impl Core {
         let _one_at_a_time = self.seal.state.lock().await;
         self.drop_live();
         self.reset_unseal();
+        // What was under way holds shares, and a rekey that waits for its verification whole keys.
+        self.rekey_cancel();
+        self.root_token_cancel();
         tracing::info!(target: "core", "vault is sealed");
     }
 }

@@ -11,5 +11,6 @@ mod list_filter;
 mod metrics;
 mod quotas;
 mod recorded;
+mod review_seal;
 mod routes;
 mod tokens;
