@@ -51,13 +51,19 @@ impl Settling<'_> {
     }
 
     fn lease(&self, ask: LeaseAsk) -> Result<Leased> {
+        let mount = &self.mounted.mount;
+        let mut max = if ask.terms.max_ttl.is_zero() { mount.max_lease_ttl } else { ask.terms.max_ttl.min(mount.max_lease_ttl) };
         let token = match self.authenticated {
             Ok(Some(a)) if a.token.kind == TokenKind::Service => a.token.key.clone(),
-            Ok(Some(_)) => String::new(),
+            // A batch token ends without anyone noticing: its leases end by themselves no later, and with its parent.
+            Ok(Some(a)) => {
+                if !a.token.expires.is_never() {
+                    max = max.min(Span(i64::try_from(a.token.expires.since(self.now).as_nanos()).unwrap_or(i64::MAX)));
+                }
+                a.token.parent.clone()
+            }
             _ => return Err(Error::internal("a lease for nobody")),
         };
-        let mount = &self.mounted.mount;
-        let max = if ask.terms.max_ttl.is_zero() { mount.max_lease_ttl } else { ask.terms.max_ttl.min(mount.max_lease_ttl) };
         let (ttl, _) = bounded_ttl(ask.terms.ttl, mount.default_lease_ttl, max, Span::ZERO);
         let lease = LeaseRecord {
             id: format!("{}/{}", self.call.path.as_str().trim_end_matches('/'), &*base62(&*self.core.random, 24)),

@@ -60,6 +60,7 @@ async fn of_accessor(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
     let paths = ask.paths()?;
     let live = cx.engine.core()?.unsealed()?;
     let token = live.tokens.by_accessor(&cx.view, ask.accessor.as_deref().unwrap_or_default()).await?;
+    let token = token.filter(|t| t.is_live(cx.now()));
     answer(&cx, &token.ok_or_else(|| list("invalid accessor"))?, paths).await
 }
 

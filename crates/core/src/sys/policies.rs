@@ -170,11 +170,15 @@ async fn store(cx: &Ctx<Sys>, ask: Write, text: Option<String>) -> Result<()> {
     policy.allow_wildcards = ask.allow_wildcards_in_identity_templates.unwrap_or(policy.allow_wildcards);
     policy.allow_slashes = ask.allow_slashes_in_identity_templates.unwrap_or(policy.allow_slashes);
     if let Some(ttl) = ask.ttl {
+        if ttl.is_negative() {
+            return Err(Error::bad_request("ttl cannot be negative"));
+        }
         policy.expires = if ttl.is_zero() { Timestamp::NEVER } else { cx.now().plus(ttl.duration()) };
     }
     if let Some(expiration) = ask.expiration.filter(|e| !e.is_empty()) {
         let fault = || Error::bad_request("expiration must be a time like 2030-01-02T03:04:05Z");
-        policy.expires = Timestamp::parse_rfc3339(&expiration).ok_or_else(fault)?;
+        // The epoch itself is how a record says never.
+        policy.expires = Timestamp::parse_rfc3339(&expiration).ok_or_else(fault)?.max(Timestamp(1));
     }
     policy.version += 1;
     policy.modified = cx.now();

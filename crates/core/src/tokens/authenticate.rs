@@ -1,7 +1,7 @@
 //! From a credential to a principal. Nothing else makes one.
 
 use super::batch;
-use super::record::TokenRecord;
+use super::record::{SPENT, TokenRecord};
 use crate::live::Live;
 use coffer_engine::view::View;
 use coffer_engine::{Credential, Principal, Remote, TokenKind};
@@ -41,7 +41,9 @@ pub async fn authenticate(live: &Live, view: &View, presented: &Presented<'_>, n
     if !token.expires.is_never() && token.expires <= now {
         return Err(Error::denied());
     }
-    if token.kind == TokenKind::Batch && !token.parent.is_empty() && live.tokens.get_key(view, &token.parent).await?.is_none() {
+    // No token outlives its parent. A stored one goes with it, but one made while the parent was being revoked may stand
+    // for a moment longer; a batch token is nowhere stored.
+    if !token.parent.is_empty() && !live.tokens.get_key(view, &token.parent).await?.is_some_and(|p| p.is_live(now)) {
         return Err(Error::denied());
     }
     if !token.bound_cidrs.is_empty() && !remote.ip.is_some_and(|ip| in_any(&token.bound_cidrs, ip)) {
@@ -54,7 +56,7 @@ pub async fn authenticate(live: &Live, view: &View, presented: &Presented<'_>, n
         if last_use {
             // The record must not read as unlimited in the meantime; the pipeline ends the token.
             let mut spent = token.clone();
-            spent.expires = Timestamp(1);
+            spent.expires = SPENT;
             live.tokens.update(view, &spent)?;
         } else {
             live.tokens.update(view, &token)?;

@@ -65,11 +65,12 @@ async fn find(cx: &Ctx<TokenEngine>, text: &str) -> Result<Option<TokenRecord>> 
     let live = cx.engine.live()?;
     let found =
         if text.starts_with(super::batch::PREFIX) { live.batch.open(text) } else { live.tokens.get(&cx.view, text).await? };
-    Ok(found.filter(|t| t.expires.is_never() || t.expires > cx.now() || t.expires.0 == 1))
+    Ok(found.filter(|t| t.is_live(cx.now()) || t.is_spent()))
 }
 
 async fn find_accessor(cx: &Ctx<TokenEngine>, accessor: &str) -> Result<TokenRecord> {
     let live = cx.engine.live()?;
-    let found = live.tokens.by_accessor(&cx.view, accessor).await?;
+    // What has expired stands until it is cleared away; nobody brings it back in between.
+    let found = live.tokens.by_accessor(&cx.view, accessor).await?.filter(|t| t.is_live(cx.now()) || t.is_spent());
     found.ok_or_else(|| Error::bad_request("1 error occurred:\n\t* invalid accessor\n\n"))
 }

@@ -16,6 +16,8 @@ pub const ACCESSORS: &str = "token/accessor/";
 pub const CHILDREN: &str = "token/child/";
 /// `token/role/<name>`
 pub const ROLES: &str = "token/role/";
+/// The expiry of a token whose last use is being taken: long past, so that nothing else lets it in.
+pub const SPENT: Timestamp = Timestamp(1);
 /// Cubbyholes: below the cubbyhole mount's data, one folder a token; see [`TokenRecord::cubbyhole`].
 pub const ROOT_POLICY: &str = "root";
 
@@ -88,6 +90,15 @@ impl Record for AccessorRecord {
 impl TokenRecord {
     pub fn is_root(&self) -> bool {
         self.policies.iter().any(|p| p == ROOT_POLICY)
+    }
+
+    /// Its last use is being taken: it ends with the call that takes it.
+    pub fn is_spent(&self) -> bool {
+        self.expires == SPENT
+    }
+
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires.is_never() || self.expires > now
     }
 
     pub fn is_orphan(&self) -> bool {

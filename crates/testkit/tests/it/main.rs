@@ -12,5 +12,6 @@ mod metrics;
 mod quotas;
 mod recorded;
 mod review_seal;
+mod review_tokens;
 mod routes;
 mod tokens;

@@ -98,7 +98,8 @@ async fn make(cx: Ctx<TokenEngine>, ask: Create, role: Option<Role>, orphan: boo
     if parent.kind == TokenKind::Batch {
         return Err(Error::bad_request("batch tokens cannot create more tokens"));
     }
-    if parent.num_uses > 0 {
+    // At its last use the record says so by its expiry, no longer by its count.
+    if parent.num_uses > 0 || parent.is_spent() {
         return Err(Error::bad_request("restricted use token cannot generate child tokens"));
     }
     let sudo = cx.host().has_sudo(Operation::Update, &path);

@@ -30,7 +30,7 @@ async fn lookup(cx: Ctx<TokenEngine>, ask: Lookup) -> Result<Reply> {
     match ask.token.as_ref().map(|t| t.expose().as_str()).filter(|t| !t.is_empty()) {
         None => lookup_self(cx, NoInput).await,
         Some(text) => {
-            let found = super::find(&cx, text).await?.filter(|t| t.expires.0 != 1);
+            let found = super::find(&cx, text).await?.filter(|t| !t.is_spent());
             let found = found.ok_or_else(|| Error::new(Kind::Denied, "bad token"))?;
             Ok(Reply::data(show(&found, text, cx.now())))
         }
@@ -56,7 +56,7 @@ async fn accessors(cx: Ctx<TokenEngine>, page: crate::tokens::engine::roles::Pag
 /// A token as lookups show it.
 fn show(token: &TokenRecord, text: &str, now: Timestamp) -> Object {
     // A token that spends its last use on looking itself up reads its true expiry nowhere else.
-    let spent = token.expires.0 == 1;
+    let spent = token.is_spent();
     let expires = if spent { token.created.plus(token.ttl.duration()) } else { token.expires };
     let mut shown = Object::with_capacity(20)
         .with("accessor", token.accessor.as_str())
