@@ -17,6 +17,7 @@ use coffer_engine::view::Plain;
 use coffer_storage::{Batch, CommitError, Expect, Key, Revision, Snapshot, Store, StoreError, Write};
 use coffer_types::{Clock, Error, Kind, Result, secret};
 use parking_lot::RwLock;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where the sealed keyring stands; sealed under the root key, not under itself.
@@ -139,11 +140,11 @@ impl Barrier {
     /// Commits what a transaction read and wrote. `None` is a conflict: run it again.
     async fn commit(
         &self,
-        reads: &[(String, Option<Revision>)],
+        reads: BTreeMap<String, Option<Revision>>,
         writes: Vec<(String, Option<secret::Bytes>)>,
     ) -> Result<Option<Revision>> {
         let mut batch = Batch::default();
-        for (name, revision) in reads {
+        for (name, revision) in &reads {
             batch = batch.check(key(name)?, revision.map_or(Expect::Absent, Expect::At));
         }
         for (name, value) in &writes {

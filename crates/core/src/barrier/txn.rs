@@ -18,7 +18,7 @@ pub struct Transaction {
 
 #[derive(Default)]
 struct State {
-    reads: Vec<(String, Option<Revision>)>,
+    reads: BTreeMap<String, Option<Revision>>,
     writes: BTreeMap<String, Option<Plain>>,
 }
 
@@ -77,7 +77,7 @@ impl Transaction {
             .into_iter()
             .map(|(key, plain)| (key, plain.map(|p| Arc::try_unwrap(p).unwrap_or_else(|shared| (*shared).clone()))))
             .collect();
-        Ok(match self.barrier.commit(&reads, writes).await? {
+        Ok(match self.barrier.commit(reads, writes).await? {
             Some(_) => Committed::Done(keys),
             None => Committed::Conflict,
         })
@@ -88,10 +88,8 @@ impl Transaction {
             return Ok(own.clone());
         }
         let found = self.barrier.read(&*self.snapshot, key).await?;
-        let mut state = self.state.lock();
-        if !state.reads.iter().any(|(known, _)| known == key) {
-            state.reads.push((key.to_owned(), found.as_ref().map(|(revision, _)| *revision)));
-        }
+        let revision = found.as_ref().map(|(revision, _)| *revision);
+        self.state.lock().reads.entry(key.to_owned()).or_insert(revision);
         Ok(found.map(|(_, plain)| plain))
     }
 
