@@ -4,7 +4,6 @@ use crate::live::Live;
 use crate::policies::{Compiled, ask};
 use crate::policy::{ListFilter, PageLimit};
 use crate::tokens::Authenticated;
-use coffer_engine::view::View;
 use coffer_engine::{Call, Permit};
 use coffer_types::{Error, Operation, Result, Timestamp};
 use std::sync::Arc;
@@ -47,7 +46,6 @@ pub(crate) fn permit_by(compiled: &Compiled, question: &Question<'_>) -> Option<
 /// Decides. A principal that failed to authenticate is refused in the same words as one that was never there.
 pub async fn decide(
     live: &Live,
-    view: &View,
     principal: &Result<Option<Authenticated>>,
     question: &Question<'_>,
     now: Timestamp,
@@ -60,7 +58,7 @@ pub async fn decide(
             return Ok(Decided { permit, asked: false, compiled: None, page_limit: None, list_filter: None });
         }
     };
-    let compiled = live.policies.compiled(view, &authenticated.principal.policies, now).await?;
+    let compiled = live.policies.compiled(&live.barrier, &authenticated.principal.policies, now).await?;
     let verdict = ask(&compiled, question);
     let page_limit = match verdict.page_limit {
         PageLimit::Set(limit) if verdict.allowed => Some(limit),

@@ -128,7 +128,7 @@ impl Live {
             let _one_at_a_time = self.rebuild.lock().await;
             self.cors.store(settings::load(&*self.core()?, &self.view()).await?.map(Arc::new));
         }
-        Ok(())
+        crate::leases::revoke::end_what_came_late(self, keys).await
     }
 
     async fn rebuild_router(&self) -> Result<()> {

@@ -174,6 +174,11 @@ pub async fn find(view: &View, class: MountClass, path: &MountPath) -> Result<Op
     Ok(load(view).await?.into_iter().find(|m| m.class == class && !m.going && m.path == path.as_str()))
 }
 
+/// Also one that is going.
+pub async fn by_uuid(view: &View, uuid: &str) -> Result<Option<MountRecord>> {
+    view.get(&format!("{PREFIX}{uuid}")).await
+}
+
 fn key(record: &MountRecord) -> String {
     format!("{PREFIX}{}", record.uuid)
 }

@@ -354,7 +354,7 @@ impl Step<'_> {
             sudo: endpoint.is_some_and(|e| e.sudo),
             call: Some(self.call),
         };
-        decide(self.live, &self.txn.root_view(), authenticated, &question, self.now).await
+        decide(self.live, authenticated, &question, self.now).await
     }
 
     async fn handle(
@@ -367,7 +367,7 @@ impl Step<'_> {
     ) -> Result<Answer> {
         let path = self.call.path.as_str();
         let Some(target) = target else {
-            return Err(Error::new(Kind::NotFound, format!("no handler for route {path:?}. route entry not found.")));
+            return Err(no_route(path));
         };
         // A verb has one handler, whatever was decided on.
         let operation = if self.call.verb.is_some() { Operation::Update } else { permit.operation() };
@@ -401,7 +401,21 @@ impl Step<'_> {
             authenticated,
             now: self.now,
         };
-        settling.settle(answer).await
+        let answer = settling.settle(answer).await?;
+        self.still_mounted(&target).await?;
+        Ok(answer)
+    }
+
+    /// What is written needs a mount to belong to: from here on a commit that takes it away is a conflict, and the call is
+    /// run again. Else its data would lie there for ever and its lease would have no engine to revoke it.
+    async fn still_mounted(&self, target: &Target<'_>) -> Result<()> {
+        if target.mounted.record.is_system() || !self.txn.has_writes() {
+            return Ok(());
+        }
+        match crate::mounts::by_uuid(&self.txn.root_view(), &target.mounted.mount.uuid).await? {
+            Some(record) if !record.going => Ok(()),
+            _ => Err(no_route(self.call.path.as_str())),
+        }
     }
 
     /// A verb names what it acts on in its fields, not in the call's path: policies decide on each of these, and all must
@@ -422,7 +436,7 @@ impl Step<'_> {
         for (operation, below) in prepared.resources {
             let path = format!("{}{below}", target.mounted.mount.path);
             let question = Question { operation, path: &path, public: false, sudo: endpoint.sudo, call: None };
-            let decided = decide(self.live, &self.txn.root_view(), authenticated, &question, self.now).await?;
+            let decided = decide(self.live, authenticated, &question, self.now).await?;
             if decided.permit.is_err() {
                 return Ok(decided);
             }
@@ -462,6 +476,10 @@ impl Step<'_> {
             now: self.now,
         })
     }
+}
+
+fn no_route(path: &str) -> Error {
+    Error::new(Kind::NotFound, format!("no handler for route {path:?}. route entry not found."))
 }
 
 /// Takes away the keys of a list that the caller could do nothing with, where its rule says so.

@@ -1,5 +1,6 @@
 //! Stored policies, and the compiled sets of them.
 
+use crate::barrier::Barrier;
 use crate::decide::Question;
 use crate::live::Live;
 use crate::policy::password::PasswordPolicy;
@@ -125,15 +126,17 @@ impl PolicyCache {
         sets.clear();
     }
 
-    /// The set of these policies.
-    pub async fn compiled(&self, view: &View, names: &Arc<[Box<str>]>, now: Timestamp) -> Result<Arc<Compiled>> {
+    /// The set of these policies, as they are now: a set is compiled from a snapshot of its own, taken after the count of
+    /// clearings was read. The snapshot of a call may be older than a change that cleared the sets already, and what is
+    /// put in would stand for every later call.
+    pub async fn compiled(&self, barrier: &Arc<Barrier>, names: &Arc<[Box<str>]>, now: Timestamp) -> Result<Arc<Compiled>> {
         if let Some(found) = self.sets.read().get(names)
             && found.until.is_none_or(|until| now < until)
         {
             return Ok(found.compiled.clone());
         }
         let generation = self.generation.load(Ordering::Acquire);
-        let (compiled, until) = compile_until(view, names, now).await?;
+        let (compiled, until) = compile_until(&barrier.begin().root_view(), names, now).await?;
         let compiled = Arc::new(compiled);
         let mut sets = self.sets.write();
         if self.generation.load(Ordering::Acquire) == generation {

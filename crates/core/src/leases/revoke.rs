@@ -72,6 +72,42 @@ async fn end_one(live: &Live, view: &View, token: &TokenRecord, now: Timestamp) 
     Ok(())
 }
 
+/// What a token made while the commit that ended it was under way: lists are no preconditions, so that commit did not see
+/// it. Whatever came before it is visible now, and nothing can come after it, since the token's record is gone.
+pub async fn end_what_came_late(live: &Live, written: &[String]) -> Result<()> {
+    let token_keys = |keys: &[String]| -> Vec<String> {
+        keys.iter().filter_map(|k| k.strip_prefix(crate::tokens::record::RECORDS)).map(str::to_owned).collect()
+    };
+    let mut ended = token_keys(written);
+    while let Some(token) = ended.pop() {
+        loop {
+            let txn = live.barrier.begin();
+            let view = txn.root_view();
+            if live.tokens.get_key(&view, &token).await?.is_some() {
+                break;
+            }
+            let now = live.core()?.clock.now();
+            for child in view.children(&format!("{CHILDREN}{token}/"), None, usize::MAX).await? {
+                if let Some(child) = live.tokens.get_key(&view, &child).await? {
+                    end_token(live, &view, &child, now).await?;
+                }
+            }
+            let owned = format!("{BY_TOKEN}{token}/");
+            for key in view.keys(&owned, None, usize::MAX).await? {
+                if let Some(mut lease) = record::get(&view, &key[owned.len()..]).await?.filter(|l| l.due > now) {
+                    record::move_to(&view, &mut lease, now)?;
+                }
+            }
+            // Nothing came late, or it has ended too, with what it may have made itself.
+            if let Committed::Done(keys) = txn.commit().await? {
+                ended.extend(token_keys(&keys));
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Revokes one lease now. What its engine refuses stays, due again later, with the reason.
 pub async fn revoke(core: &Arc<Core>, live: &Unsealed, id: &str) -> Result<()> {
     for _ in 0..8 {
@@ -124,10 +160,16 @@ async fn revoke_at_engine(
     now: Timestamp,
 ) -> Result<()> {
     let router = live.router.load_full();
-    // A mount that is gone has revoked its leases before it went.
-    let Some(mounted) = router.by_uuid(mount) else { return Ok(()) };
+    let mounted = match router.by_uuid(mount) {
+        Some(mounted) => mounted.clone(),
+        // One that is going answers no calls, but what it leased is still its to revoke. With its record its leases are gone.
+        None => match mounts::by_uuid(&txn.root_view(), mount).await? {
+            Some(going) => Arc::new(crate::live::mount(core, going)?),
+            None => return Ok(()),
+        },
+    };
     let root: Arc<dyn Txn> = txn.clone();
-    let inner = housekeeping(core, live, &root, mounted, now);
+    let inner = housekeeping(core, live, &root, &mounted, now);
     match mounted.engine.revoke_lease(kind, record, txn.view(&mounted.prefix), inner) {
         Some(revoked) => revoked.await,
         None => Err(Error::internal(format!("no engine at {} revokes leases of kind {kind}", mounted.mount.path))),
@@ -189,6 +231,28 @@ pub async fn revoke_below(core: &Arc<Core>, live: &Unsealed, prefix: &str, force
         }
     }
     first.map_or(Ok(()), Err)
+}
+
+/// The leases that a mount which is going has still: the mount that may stand at its path by now keeps its own.
+/// What the engine refuses is forgotten.
+pub async fn revoke_left_by(core: &Arc<Core>, live: &Unsealed, mount: &mounts::MountRecord) -> Result<()> {
+    for id in below(&live.view(), &mount.whole_path(), usize::MAX).await? {
+        let view = live.view();
+        let Some(lease) = record::get(&view, &id).await? else { continue };
+        let its_own = match &lease.subject {
+            Subject::Engine { mount: uuid, .. } => *uuid == mount.uuid,
+            Subject::Token(key) => {
+                live.tokens.get_key(&view, key).await?.is_none_or(|token| token.mount_accessor == mount.accessor)
+            }
+        };
+        if its_own && let Err(error) = revoke(core, live, &id).await {
+            tracing::warn!(target: "expiration", lease = %id, %error, "a lease of a removed mount is forgotten without its engine");
+            let txn = live.barrier.begin();
+            forget_without_asking(&txn.root_view(), &id).await?;
+            txn.commit().await?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a mount's data and leases stand, for its removal.

@@ -22,7 +22,7 @@ pub(super) fn declare(d: &mut Declare<Sys>) {
 async fn compiled(cx: &Ctx<Sys>) -> Result<Option<Arc<Compiled>>> {
     let Some(principal) = cx.principal() else { return Ok(None) };
     let live = cx.engine.core()?.unsealed()?;
-    live.policies.compiled(&cx.view, &principal.policies, cx.now()).await.map(Some)
+    live.policies.compiled(&live.barrier, &principal.policies, cx.now()).await.map(Some)
 }
 
 async fn mounts(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {

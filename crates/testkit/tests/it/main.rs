@@ -11,6 +11,7 @@ mod list_filter;
 mod metrics;
 mod quotas;
 mod recorded;
+mod review_races;
 mod review_seal;
 mod review_tokens;
 mod routes;

@@ -13,7 +13,7 @@ const BATCH: usize = 1000;
 pub(crate) async fn finish_removals(core: &Arc<Core>) -> Result<()> {
     let live = core.unsealed()?;
     for record in mounts::load(&live.view()).await?.into_iter().filter(|m| m.going) {
-        leases::revoke::revoke_below(core, &live, &record.whole_path(), true).await?;
+        leases::revoke::revoke_left_by(core, &live, &record).await?;
         for prefix in leases::revoke::data_of(&record) {
             loop {
                 let txn = live.barrier.begin();
