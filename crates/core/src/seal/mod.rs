@@ -13,6 +13,7 @@ mod unseal;
 
 pub use init::{InitAsk, Initialized};
 pub use static_key::change_static_key;
+pub(crate) use unseal::RECOVERY_KEY;
 pub use unseal::Status;
 
 use crate::barrier::{ROOT_KEY, SEAL_CONFIG_KEY, store_error};

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A static seal's recovery key, in the barrier: what shares of it are checked against.
-pub(super) const RECOVERY_KEY: &str = "core/recovery-key";
+pub(crate) const RECOVERY_KEY: &str = "core/recovery-key";
 
 /// Shares that were given so far.
 #[derive(Default)]
