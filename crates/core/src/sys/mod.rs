@@ -1,5 +1,6 @@
 //! `sys/`: the server, called like an engine. One file a topic; all of it goes through the pipeline.
 
+mod absent;
 mod audit_devices;
 mod capabilities;
 mod config;
@@ -10,6 +11,7 @@ mod mounts;
 mod plugins;
 mod policies;
 mod quotas;
+mod raw;
 mod remount;
 mod specs;
 pub(crate) mod status;
@@ -63,5 +65,7 @@ impl Engine for Sys {
         quotas::declare(d);
         config::declare(d);
         metrics::declare(d);
+        raw::declare(d);
+        absent::declare(d);
     }
 }

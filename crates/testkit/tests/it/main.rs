@@ -1,7 +1,6 @@
 //! The whole server in one process, against what was recorded of the reference.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
+mod absent;
 mod config;
 mod explain;
 mod extremes;
@@ -10,6 +9,7 @@ mod kv_upgrade;
 mod list_filter;
 mod metrics;
 mod quotas;
+mod raw;
 mod recorded;
 mod review_races;
 mod review_seal;
