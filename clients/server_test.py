@@ -609,10 +609,8 @@ class Quotas(unittest.TestCase):
 
     def test_wrong_quotas_are_refused(self):
         with harness.Server.dev() as server:
-            for body in ({"rate": 0}, {"rate": -3}, {}, {"rate": 5, "path": "nosuch/"}, {"rate": 5, "interval": "0s"}, {"rate": 5, "block_interval": "-1s"}):
+            for body in ({"rate": 0}, {"rate": -3}, {}, {"rate": 5, "path": "nosuch/"}, {"rate": 5, "interval": "-1s"}, {"rate": 5, "block_interval": "-1s"}):
                 with self.subTest(body=body):
-                    if harness.is_reference() and body.get("interval"):
-                        continue
                     self.assertEqual(400, server.api.post("sys/quotas/rate-limit/bad", body).status)
 
 
