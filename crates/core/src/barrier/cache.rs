@@ -3,11 +3,12 @@
 //! Invariant: an entry that is seen while no commit is under way on its key's stripe is the key's latest value. So a
 //! reader whose snapshot is at least as new as the entry's revision may use it. A commit marks its stripes before it
 //! can become visible and brings the cache up to date before it is acknowledged; a reader that fills the cache
-//! from an older snapshot checks the stripe before and after.
+//! from an older snapshot checks the stripe, and nothing comes between that and the fill.
 
 use coffer_engine::view::Plain;
 use coffer_storage::Revision;
 use coffer_types::secret;
+use parking_lot::Mutex;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Quick;
 use std::hash::{BuildHasher, RandomState};
@@ -27,6 +28,8 @@ pub struct Cache {
 struct Stripe {
     under_way: AtomicU32,
     last: AtomicU64,
+    /// Held to put something in: between a reader's check and its fill no commit brings the stripe up to date.
+    filling: Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -73,12 +76,10 @@ impl Cache {
     /// Offers what a snapshot of revision `at` held.
     pub(super) fn fill(&self, key: &str, at: Revision, revision: Revision, plain: &Plain) {
         let stripe = self.stripe(key);
-        let current = || stripe.under_way.load(Ordering::Acquire) == 0 && stripe.last.load(Ordering::Acquire) <= at.0;
-        if current() {
+        let _alone = stripe.filling.lock();
+        // A commit that starts after this check replaces what is put in here before anyone may read it.
+        if stripe.under_way.load(Ordering::Acquire) == 0 && stripe.last.load(Ordering::Acquire) <= at.0 {
             self.entries.insert(key.into(), (revision, plain.clone()));
-            if !current() {
-                self.entries.remove(key);
-            }
         }
     }
 
@@ -117,6 +118,7 @@ impl Pending<'_> {
     pub(super) fn committed(mut self, revision: Revision, writes: Vec<(String, Option<secret::Bytes>)>) {
         self.outcome = Outcome::Known;
         for (stripe, (key, value)) in self.stripes.iter().zip(writes) {
+            let _alone = stripe.filling.lock();
             // Two commits on one key may finish in either order here: the later revision stays.
             let before = stripe.last.fetch_max(revision.0, Ordering::AcqRel);
             match value {
@@ -140,5 +142,45 @@ impl Drop for Pending<'_> {
             }
             stripe.under_way.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+    use zeroize::Zeroizing;
+
+    /// A reader that was held up between looking and filling must not put an older value over a newer one: who reads
+    /// after a commit was acknowledged sees it.
+    #[test]
+    fn a_slow_reader_does_not_bring_an_old_value_back() {
+        let cache = Cache::new(1 << 20);
+        // What the store holds and has acknowledged: its revision is its value.
+        let stored = AtomicU64::new(0);
+        let stop = AtomicBool::new(false);
+        let value = |n: u64| Zeroizing::new(n.to_be_bytes().to_vec());
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let at = Revision(stored.load(Ordering::SeqCst));
+                        match cache.get("key", at) {
+                            Some((revision, _)) => assert_eq!(revision, at, "not what was the latest when it was asked"),
+                            None => cache.fill("key", at, at, &Arc::new(value(at.0))),
+                        }
+                    }
+                });
+            }
+            for n in 1..100_000 {
+                let pending = cache.will_commit(std::iter::once("key"));
+                stored.store(n, Ordering::SeqCst);
+                // Every other time the entry goes, so that readers fill it.
+                let plain = (n % 2 == 0).then(|| value(n));
+                pending.committed(Revision(n), vec![("key".to_owned(), plain)]);
+                std::thread::yield_now();
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     }
 }
