@@ -375,6 +375,15 @@ class ConfigurationFiles(unittest.TestCase):
         server = self.start(self.write(f'storage "inmem" {{}}\nlog_lvel = "debug"\n{self.listener()}'))
         harness.eventually(lambda: "log_lvel" in server.log_text() and "log_level" in server.log_text())
 
+    def test_nobody_begins_a_rekey_or_a_root_token_without_a_token(self):
+        text = f'storage "inmem" {{}}\ndisable_mlock = true\napi_addr = "http://127.0.0.1:{self.port}"\ncluster_addr = "http://127.0.0.1:{harness.free_port()}"\n{self.listener()}'
+        server = self.start(self.write(text))
+        server.initialise()
+        for method, path, body in (("PUT", "sys/rekey/init", {"secret_shares": 1, "secret_threshold": 1}), ("DELETE", "sys/rekey/init", None), ("PUT", "sys/rekey/update", {"key": "00"}),
+                                   ("PUT", "sys/generate-root/attempt", {}), ("DELETE", "sys/generate-root/attempt", None), ("PUT", "sys/generate-root/update", {"key": "00"})):
+            with self.subTest(method=method, path=path):
+                self.assertIn(server.api.call(method, path, body, token=None).status, (403, 405))
+
     def test_the_address_is_taken(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", self.port))
