@@ -111,6 +111,12 @@ impl Core {
                 Committed::Conflict => {}
                 Committed::Done(keys) => {
                     live.after_commit(&keys).await?;
+                    // Sealed and opened again meanwhile: what is live now was read before this commit.
+                    if let Ok(now) = self.unsealed()
+                        && !Arc::ptr_eq(&now.0, &live.0)
+                    {
+                        now.after_commit(&keys).await?;
+                    }
                     return outcome;
                 }
             }
@@ -121,7 +127,16 @@ impl Core {
     /// Revokes the token, the lease or the wrapped reply of an answer that does not leave.
     async fn take_back(self: &Arc<Self>, live: &Unsealed, outcome: Result<Answer>) {
         let Ok(answer) = outcome else { return };
-        let tokens = answer.auth.iter().map(|a| &a.client_token).chain(answer.wrap.iter().map(|w| &w.token));
+        // What a wrapped reply holds is taken back too: whoever has a copy of its token must find nothing.
+        let wrapped = match &answer.wrap {
+            None => None,
+            Some(wrap) => {
+                let view = live.view();
+                crate::wrapping::find(live, &view, wrap.token.expose(), self.clock.now()).await.ok().map(|(_, w)| w.into_answer())
+            }
+        };
+        let auths = answer.auth.iter().chain(wrapped.iter().filter_map(|w| w.auth.as_ref()));
+        let tokens = auths.map(|a| &a.client_token).chain(answer.wrap.iter().map(|w| &w.token));
         for text in tokens {
             let txn = live.barrier.begin();
             let view = txn.root_view();
@@ -137,10 +152,10 @@ impl Core {
                 tracing::error!(target: "audit", %error, "a token of a reply that could not be audited was not revoked");
             }
         }
-        if let Some(leased) = &answer.leased
-            && let Err(error) = leases::revoke::revoke(self, live, &leased.id).await
-        {
-            tracing::error!(target: "audit", lease = %leased.id, %error, "a lease of a reply that could not be audited was not revoked");
+        for leased in answer.leased.iter().chain(wrapped.iter().filter_map(|w| w.leased.as_ref())) {
+            if let Err(error) = leases::revoke::revoke(self, live, &leased.id).await {
+                tracing::error!(target: "audit", lease = %leased.id, %error, "a lease of a reply that could not be audited was not revoked");
+            }
         }
     }
 }
@@ -214,6 +229,7 @@ impl Step<'_> {
         let presented = Presented { credential: &self.call.credential, remote: &self.call.remote, counts };
         let authenticated = authenticate(self.live, &view, &presented, self.now).await;
         let mark = self.txn.mark();
+        let before = mark.clone();
         let (operation, existed, decided) = match self.judge(target.as_ref(), &authenticated).await {
             Ok(judged) => judged,
             // A call that can't be decided on (the store fails) leaves its lines too.
@@ -235,7 +251,11 @@ impl Step<'_> {
         if let Ok(Some(spent)) = &authenticated
             && spent.last_use
         {
-            leases::end_token(self.live, &view, &spent.token, self.now).await?;
+            if let Err(error) = leases::end_token(self.live, &view, &spent.token, self.now).await {
+                // The use is spent all the same: what authentication wrote stays, what the handler wrote goes.
+                self.txn.back_to(before);
+                return Err(error);
+            }
         }
         outcome
     }

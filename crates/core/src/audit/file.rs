@@ -214,14 +214,26 @@ fn is_log(file: &File) -> io::Result<bool> {
     Ok(rest.starts_with(b"\",\"type\":\"request\",") || rest.starts_with(b"\",\"type\":\"response\","))
 }
 
-/// Whether the last byte is something other than a newline, as a crash or a full disk leaves it.
+/// Whether the last byte is something other than a newline, as a crash or a full disk leaves it. A line that somebody
+/// else is writing just now shows in parts too: only an end that stays is a torn one.
 fn ends_torn(mut file: &File) -> io::Result<bool> {
     use std::io::Seek;
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
+    let mut before = None;
+    loop {
+        let length = file.metadata()?.len();
+        if length == 0 {
+            return Ok(false);
+        }
+        file.seek(io::SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        if last == *b"\n" {
+            return Ok(false);
+        }
+        if before == Some(length) {
+            return Ok(true);
+        }
+        before = Some(length);
+        std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    file.seek(io::SeekFrom::End(-1))?;
-    let mut last = [0];
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
 }

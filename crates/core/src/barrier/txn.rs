@@ -23,6 +23,7 @@ struct State {
 }
 
 /// See [`Transaction::mark`].
+#[derive(Clone)]
 pub struct Mark(BTreeMap<String, Option<Plain>>);
 
 /// What became of a commit.

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Leases taken from the index at a time.
 const BATCH: usize = 256;
+/// Batches in one beat.
+const BATCHES: usize = 64;
 /// Revocations under way at once.
 const AT_ONCE: usize = 16;
 /// Intents younger than this may still belong to a call that runs.
@@ -102,7 +104,8 @@ pub async fn run(core: Weak<Core>) {
             continue;
         }
         beats = beats.wrapping_add(1);
-        loop {
+        // Bounded: what can't even be postponed stays due, and waits for the next beat.
+        for _ in 0..BATCHES {
             match expire_due(&core).await {
                 Ok(tried) if tried >= BATCH => {}
                 Ok(_) => break,

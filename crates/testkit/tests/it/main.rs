@@ -16,3 +16,4 @@ mod review_seal;
 mod review_tokens;
 mod routes;
 mod tokens;
+mod unaudited;
