@@ -250,12 +250,11 @@ impl Step<'_> {
         }
         if let Ok(Some(spent)) = &authenticated
             && spent.last_use
+            && let Err(error) = leases::end_token(self.live, &view, &spent.token, self.now).await
         {
-            if let Err(error) = leases::end_token(self.live, &view, &spent.token, self.now).await {
-                // The use is spent all the same: what authentication wrote stays, what the handler wrote goes.
-                self.txn.back_to(before);
-                return Err(error);
-            }
+            // The use is spent all the same: what authentication wrote stays, what the handler wrote goes.
+            self.txn.back_to(before);
+            return Err(error);
         }
         outcome
     }

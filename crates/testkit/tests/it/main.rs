@@ -1,4 +1,5 @@
 //! The whole server in one process, against what was recorded of the reference.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on stops")]
 
 mod absent;
 mod config;
