@@ -9,6 +9,7 @@ use crate::registry::Registry;
 use crate::seal::Seal;
 use arc_swap::ArcSwapOption;
 use coffer_crypto::random::Random;
+use coffer_engine::outside::{Nothing, Outside};
 use coffer_storage::Store;
 use coffer_types::{Clock, Error, Kind, Result, Span};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct CoreConfig {
     pub sanitized: Arc<str>,
     /// The log and the metrics of the process.
     pub process: Arc<dyn Process>,
+    /// Systems outside the server, for engines and auth methods.
+    pub outside: Arc<dyn Outside>,
 }
 
 impl Default for CoreConfig {
@@ -62,6 +65,7 @@ impl Default for CoreConfig {
             audit: Vec::new(),
             sanitized: "{}".into(),
             process: Arc::new(NoProcess),
+            outside: Arc::new(Nothing),
         }
     }
 }

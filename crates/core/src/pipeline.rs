@@ -563,4 +563,12 @@ impl Host for CallHost {
     fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<Secret<String>>> {
         Box::pin(crate::policies::password(&self.live, &*self.core.random, policy))
     }
+
+    fn outside(&self) -> &dyn coffer_engine::Outside {
+        &*self.core.config.outside
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { tokio::task::spawn_blocking(work).await.map_err(Error::internal) })
+    }
 }

@@ -3,6 +3,7 @@
 use crate::BoxFuture;
 use crate::call::{Call, Permit, Principal};
 use crate::lease::Intent;
+use crate::outside::Outside;
 use crate::view::{View, encode};
 use coffer_types::{Operation, Result, Span, Timestamp, secret};
 use std::sync::Arc;
@@ -43,6 +44,10 @@ pub trait Host: Send + Sync {
     fn commit_now<'a>(&'a self, key: String, value: Option<secret::Bytes>) -> BoxFuture<'a, Result<()>>;
     /// A password by a named policy.
     fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<coffer_types::Secret<String>>>;
+    /// What lies outside the server.
+    fn outside(&self) -> &dyn Outside;
+    /// Runs what keeps a processor busy for milliseconds (a password hash, an RSA key) where it holds up no other call.
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'_, Result<()>>;
 }
 
 /// A handler's context: the engine, its view, and the call. Owned, a few `Arc`s.
@@ -100,6 +105,24 @@ impl<E> Ctx<E> {
 
     pub fn host(&self) -> &dyn Host {
         &*self.inner.host
+    }
+
+    /// Systems outside the server: the only way of an engine to them.
+    pub fn outside(&self) -> &dyn Outside {
+        self.inner.host.outside()
+    }
+
+    /// The result of work that keeps a processor busy for milliseconds, done where it holds up no other call.
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let place = Arc::new(std::sync::Mutex::new(None));
+        let result = place.clone();
+        let work = Box::new(move || {
+            let value = work();
+            *result.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
+        });
+        self.inner.host.compute(work).await?;
+        let value = place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        value.ok_or_else(|| coffer_types::Error::internal("the work left no result"))
     }
 
     /// What the route's existence check found, in this same transaction.

@@ -44,7 +44,7 @@ pub enum FieldKind {
 
 /// A typed request. Derive it: `#[field(path)]`, `#[field(query)]`, `#[field(rest)]` say where a field stands (the
 /// body if nothing), `#[field(default)]` or `#[field(default = EXPR)]` what stands in for it; else a field is required
-/// unless it is an `Option`. `#[field(rename = "type")]` gives the wire's name. Doc comments become help.
+/// unless it is an `Option`. `#[field(flatten)]` takes in the fields of another request. `#[field(rename = "type")]` gives the wire's name. Doc comments become help.
 pub trait Request: Sized + Send {
     /// One line of help: what the operation does.
     const ABOUT: &'static str;

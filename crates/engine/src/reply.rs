@@ -34,6 +34,9 @@ pub struct Login {
     /// The name of the alias under this mount; empty makes no entity.
     pub alias: String,
     pub alias_metadata: BTreeMap<String, String>,
+    /// Names of the groups that the method found the person in: aliases of external groups under this mount.
+    #[serde(default)]
+    pub group_aliases: Vec<String>,
     pub ttl: Span,
     pub max_ttl: Span,
     pub explicit_max_ttl: Span,

@@ -6,6 +6,7 @@ use crate::call::{Call, Credential, Fields, Permit, Principal, RawFields, Remote
 use crate::context::{Host, Inner, Mount, MountClass};
 use crate::declare::{Declared, Engine};
 use crate::lease::Terms;
+use crate::outside::{Nothing, Outside};
 use crate::reply::{Answer, LeaseAsk, TokenKind};
 use crate::route::{Erased, Miss};
 use crate::view::{Plain, Txn, View};
@@ -36,6 +37,7 @@ pub struct World {
     /// Store reads of all calls so far: values and lists.
     reads: AtomicUsize,
     refused: Mutex<BTreeSet<(Operation, String)>>,
+    outside: Arc<dyn Outside>,
 }
 
 /// A failed call, as tests compare it.
@@ -60,7 +62,18 @@ impl Bench {
     pub fn new<E: Engine>(path: &str, options: &[(&str, &str)]) -> Self {
         let mount = mount::<E>(path, options);
         let engine = E::open(&mount).expect("an engine that opens");
-        Self::over(mount, Arc::new(engine))
+        Self::over(mount, Arc::new(engine), None)
+    }
+
+    /// The engine `E` with systems outside that the test brings.
+    ///
+    /// # Panics
+    /// As [`Bench::new`].
+    #[allow(clippy::expect_used, reason = "a test's own set-up")]
+    pub fn reaching<E: Engine>(path: &str, outside: Arc<dyn Outside>) -> Self {
+        let mount = mount::<E>(path, &[]);
+        let engine = E::open(&mount).expect("an engine that opens");
+        Self::over(mount, Arc::new(engine), Some(outside))
     }
 
     /// An engine that the test made itself, with what it reaches outside.
@@ -68,11 +81,11 @@ impl Bench {
     /// # Panics
     /// If the declaration is faulty.
     pub fn with<E: Engine>(path: &str, engine: Arc<E>) -> Self {
-        Self::over(mount::<E>(path, &[]), engine)
+        Self::over(mount::<E>(path, &[]), engine, None)
     }
 
     #[allow(clippy::expect_used, reason = "a test's own set-up")]
-    fn over<E: Engine>(mount: Arc<Mount>, engine: Arc<E>) -> Self {
+    fn over<E: Engine>(mount: Arc<Mount>, engine: Arc<E>, outside: Option<Arc<dyn Outside>>) -> Self {
         let engine = Declared::<E>::new().expect("a sound declaration").on(engine);
         let world = Arc::new(World {
             stored: Mutex::default(),
@@ -80,6 +93,7 @@ impl Bench {
             randomness: AtomicU64::new(1),
             reads: AtomicUsize::new(0),
             refused: Mutex::default(),
+            outside: outside.unwrap_or_else(|| Arc::new(Nothing)),
         });
         Self { engine, mount, principal: Some(service_principal("cubby-1")), world }
     }
@@ -363,6 +377,15 @@ impl Host for World {
 
     fn password<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Secret<String>>> {
         Box::pin(async { Ok(Secret::from("generated")) })
+    }
+
+    fn outside(&self) -> &dyn Outside {
+        &*self.outside
+    }
+
+    fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'_, Result<()>> {
+        work();
+        Box::pin(async { Ok(()) })
     }
 }
 

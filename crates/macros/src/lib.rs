@@ -31,6 +31,12 @@ fn expand_request(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> 
         let ident = field.ident.as_ref().ok_or_else(|| syn::Error::new(field.span(), "a named field"))?;
         let ty = &field.ty;
         let marks = marks(&field.attrs)?;
+        if marks.flatten {
+            schemas.push(quote!(fields.extend(<#ty as ::coffer_engine::Request>::fields());));
+            reads.push(quote!(let #ident = <#ty as ::coffer_engine::Request>::read(raw)?;));
+            names.push(ident);
+            continue;
+        }
         let wire = wire_name(&marks, ident);
         let help = doc(&field.attrs).replace('\n', " ");
         let source = if marks.path {
@@ -46,13 +52,13 @@ fn expand_request(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> 
         let default = marks.default;
         let required = !optional && default.is_none();
         schemas.push(quote! {
-            ::coffer_engine::Field {
+            fields.push(::coffer_engine::Field {
                 name: #wire,
                 kind: <#ty as ::coffer_engine::FromField>::KIND,
                 source: ::coffer_engine::Source::#source,
                 required: #required,
                 help: #help,
-            }
+            });
         });
         let absent = match (default, optional) {
             (Some(expr), _) => quote!(#expr),
@@ -77,7 +83,10 @@ fn expand_request(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> 
         impl ::coffer_engine::Request for #name {
             const ABOUT: &'static str = #about;
             fn fields() -> Vec<::coffer_engine::Field> {
-                vec![#(#schemas),*]
+                #[allow(unused_mut, clippy::vec_init_then_push, reason = "one push a field, for flattened ones too")]
+                let mut fields = Vec::new();
+                #(#schemas)*
+                fields
             }
             fn read(raw: &mut ::coffer_engine::RawFields<'_>) -> ::coffer_engine::field::Result<Self> {
                 #(#reads)*
@@ -96,16 +105,25 @@ fn expand_response(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream>
         let ident = field.ident.as_ref().ok_or_else(|| syn::Error::new(field.span(), "a named field"))?;
         let ty = &field.ty;
         let marks = marks(&field.attrs)?;
+        if marks.flatten {
+            schemas.push(quote!(fields.extend(<#ty as ::coffer_engine::Response>::fields());));
+            writes.push(quote! {
+                for (name, value) in ::coffer_engine::Response::into_object(self.#ident) {
+                    object.insert(name, value);
+                }
+            });
+            continue;
+        }
         let wire = wire_name(&marks, ident);
         let help = doc(&field.attrs).replace('\n', " ");
         schemas.push(quote! {
-            ::coffer_engine::Field {
+            fields.push(::coffer_engine::Field {
                 name: #wire,
                 kind: <#ty as ::coffer_engine::IntoField>::KIND,
                 source: ::coffer_engine::Source::Body,
                 required: true,
                 help: #help,
-            }
+            });
         });
         writes.push(quote!(object.insert(#wire, ::coffer_engine::IntoField::into_field(self.#ident));));
     }
@@ -113,7 +131,10 @@ fn expand_response(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream>
     Ok(quote! {
         impl ::coffer_engine::Response for #name {
             fn fields() -> Vec<::coffer_engine::Field> {
-                vec![#(#schemas),*]
+                #[allow(unused_mut, clippy::vec_init_then_push, reason = "one push a field, for flattened ones too")]
+                let mut fields = Vec::new();
+                #(#schemas)*
+                fields
             }
             fn into_object(self) -> ::coffer_engine::field::Object {
                 let mut object = ::coffer_engine::field::Object::with_capacity(#members);
@@ -135,12 +156,13 @@ fn named(input: &DeriveInput) -> syn::Result<Vec<&syn::Field>> {
     }
 }
 
-/// What `#[field(...)]` says: `path`, `query`, `rest`, `default`, `default = EXPR`, `rename = "wire"`.
+/// What `#[field(...)]` says: `path`, `query`, `rest`, `flatten`, `default`, `default = EXPR`, `rename = "wire"`.
 #[derive(Default)]
 struct Marks {
     path: bool,
     query: bool,
     rest: bool,
+    flatten: bool,
     default: Option<proc_macro2::TokenStream>,
     rename: Option<String>,
 }
@@ -155,6 +177,8 @@ fn marks(attrs: &[Attribute]) -> syn::Result<Marks> {
                 marks.query = true;
             } else if meta.path.is_ident("rest") {
                 marks.rest = true;
+            } else if meta.path.is_ident("flatten") {
+                marks.flatten = true;
             } else if meta.path.is_ident("default") {
                 marks.default = Some(if meta.input.peek(syn::Token![=]) {
                     let expr: Expr = meta.value()?.parse()?;
@@ -165,7 +189,7 @@ fn marks(attrs: &[Attribute]) -> syn::Result<Marks> {
             } else if meta.path.is_ident("rename") {
                 marks.rename = Some(meta.value()?.parse::<LitStr>()?.value());
             } else {
-                return Err(meta.error("path, query, rest, default or rename"));
+                return Err(meta.error("path, query, rest, flatten, default or rename"));
             }
             Ok(())
         })?;

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, links cryptography or knows a protocol. What is parsed here is parsed once,
 //! at the edge, and carried as a type from then on.
 
+pub mod cidr;
 pub mod clock;
 pub mod error;
 pub mod json;
@@ -13,6 +14,7 @@ pub mod secret;
 pub mod span;
 pub mod version;
 
+pub use cidr::Cidr;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, Kind, Result};
 pub use json::{Json, Object};

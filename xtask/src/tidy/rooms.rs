@@ -15,7 +15,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engines", &["types", "crypto", "macros", "engine"]),
     ("auth", &["types", "crypto", "macros", "engine"]),
     ("dialects", &["types", "crypto", "macros", "engine"]),
-    ("server", &["types", "crypto", "macros", "engine", "hcl", "storage", "core", "engines", "auth", "dialects"]),
+    ("outside", &["types", "crypto", "engine"]),
+    ("server", &["types", "crypto", "macros", "engine", "hcl", "storage", "core", "engines", "auth", "dialects", "outside"]),
     ("client", &["types", "crypto"]),
     ("template", &["types"]),
     ("scan", &["types"]),
@@ -50,7 +51,7 @@ const LIBRARIES: &[Rule] = &[
             "ureq",
             "tungstenite",
         ],
-        rooms: &["dialects", "server", "client", "agent", "testkit", "xtask"],
+        rooms: &["dialects", "server", "client", "agent", "outside", "testkit", "xtask"],
     },
     Rule {
         why: "only crypto links a cryptography library",
@@ -97,7 +98,7 @@ const LIBRARIES: &[Rule] = &[
     Rule {
         why: "only these speak TLS",
         names: &["rustls", "tokio-rustls", "rustls-native-certs", "rustls-pki-types", "webpki", "webpki-roots", "rcgen"],
-        rooms: &["server", "client", "agent"],
+        rooms: &["server", "client", "agent", "outside"],
     },
     Rule {
         why: "randomness is an argument; crypto is where it comes from",
@@ -106,14 +107,20 @@ const LIBRARIES: &[Rule] = &[
     },
     Rule {
         why: "only storage keeps state",
-        names: &["fjall", "redb", "rocksdb", "sled", "heed", "rusqlite", "sqlx", "tokio-postgres", "etcd-client"],
+        names: &["fjall", "redb", "rocksdb", "sled", "heed", "rusqlite", "sqlx", "etcd-client"],
         rooms: &["storage"],
+    },
+    Rule {
+        why: "databases are storage's, or reached through the engine API's trait that outside fills",
+        names: &["tokio-postgres", "mysql_async", "redis", "mongodb", "tiberius", "scylla", "ldap3"],
+        rooms: &["storage", "outside"],
     },
     Rule {
         why: "these rooms know nothing of async",
         names: &["tokio", "tokio-util", "async-trait", "futures", "futures-util", "async-std", "smol"],
         rooms: &[
-            "storage", "engine", "core", "engines", "auth", "dialects", "server", "client", "agent", "coffer", "testkit", "xtask",
+            "storage", "engine", "core", "engines", "auth", "dialects", "outside", "server", "client", "agent", "coffer",
+            "testkit", "xtask",
         ],
     },
 ];

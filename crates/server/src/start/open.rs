@@ -171,6 +171,7 @@ fn core_config(plan: &Plan, process: Arc<dyn Process>) -> Result<CoreConfig, Sta
         audit: config.audit.iter().map(device).collect::<Result<_, _>>()?,
         sanitized: config.sanitized().into(),
         process,
+        outside: Arc::new(coffer_outside::World::new()),
         ..CoreConfig::default()
     })
 }

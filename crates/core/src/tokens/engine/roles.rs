@@ -252,7 +252,7 @@ async fn write(cx: Ctx<TokenEngine>, ask: Write) -> Result<Reply> {
         };
     }
     if let Some(cidrs) = ask.token_bound_cidrs.or(ask.bound_cidrs) {
-        if cidrs.iter().any(|c| crate::tokens::authenticate::Cidr::parse(c).is_none()) {
+        if cidrs.iter().any(|c| coffer_types::Cidr::parse(c).is_none()) {
             return Err(Error::bad_request("error parsing bound CIDRs: each must be an address or a network like 10.0.0.0/8"));
         }
         role.token_bound_cidrs = cidrs;

@@ -1,0 +1,4 @@
+//! The auth methods: each turns a proof into a [`Login`](coffer_engine::Login), one folder each. The pipeline makes the
+//! token. A method knows nothing of tokens, entities or policies besides their names.
+
+pub mod token;
