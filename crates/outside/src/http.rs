@@ -179,7 +179,7 @@ mod tests {
                 let (stream, _) = listener.accept().await.unwrap();
                 if let Ok(mut stream) = acceptor.accept(stream).await {
                     let mut got = [0; 1024];
-                    stream.read(&mut got).await.unwrap();
+                    assert!(stream.read(&mut got).await.unwrap() > 0);
                     stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
                 }
             }
