@@ -116,6 +116,22 @@ async fn register(_cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
     Err(Error::new(Kind::NotImplemented, text))
 }
 
-async fn reload(_cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
+/// Reload a plugin, or the mounts of it.
+#[derive(Request)]
+struct Reload {
+    /// The plugin.
+    #[field(default)]
+    plugin: String,
+    /// The mounts.
+    #[field(default)]
+    mounts: Vec<String>,
+}
+
+async fn reload(_cx: Ctx<Sys>, ask: Reload) -> Result<Reply> {
+    match (ask.plugin.is_empty(), ask.mounts.is_empty()) {
+        (true, true) => return Err(Error::bad_request("plugin or mounts must be provided")),
+        (false, false) => return Err(Error::bad_request("plugin and mounts cannot be set at the same time")),
+        _ => {}
+    }
     Ok(Reply::data(Object::new().with("reload_id", Json::from(""))))
 }

@@ -141,7 +141,9 @@ async fn write(cx: Ctx<Sys>, ask: Write) -> Result<Reply> {
 }
 
 async fn patch(cx: Ctx<Sys>, ask: Write) -> Result<Reply> {
-    found(&cx, &ask.name).await?;
+    if find(&cx.view, &normal(&ask.name)?).await?.is_none() {
+        return Err(Error::bad_request("policy not found"));
+    }
     let text = (!ask.policy.is_empty()).then(|| ask.policy.clone());
     store(&cx, ask, text).await?;
     Ok(Reply::empty())

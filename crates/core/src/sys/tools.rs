@@ -62,7 +62,8 @@ fn render(bytes: &[u8], format: &str, usual: &str) -> Result<String> {
 }
 
 async fn hash(_cx: Ctx<Sys>, ask: Hash) -> Result<Reply> {
-    let input = ask.input.ok_or_else(|| Error::bad_request("missing input"))?;
+    // No input is the empty one, as for the reference.
+    let input = ask.input.unwrap_or_default();
     let input = STANDARD.decode(input.as_str()).map_err(|_| Error::bad_request("unable to decode input as base64"))?;
     let named = [ask.urlalgorithm, ask.algorithm].into_iter().find(|n| !n.is_empty()).unwrap_or_else(|| "sha2-256".to_owned());
     let algorithm = Algorithm::from_name(&named)

@@ -16,5 +16,6 @@ mod review_races;
 mod review_seal;
 mod review_tokens;
 mod routes;
+mod statuses;
 mod tokens;
 mod unaudited;
