@@ -4,3 +4,4 @@ pub mod cubbyhole;
 pub mod identity;
 pub mod kv;
 pub mod records;
+pub mod username;
