@@ -5,6 +5,7 @@
 //! argument ([`random::Random`]), so that a test can replay any run.
 
 pub mod aead;
+pub mod cipher;
 pub mod digest;
 pub mod jwt;
 pub mod kdf;
