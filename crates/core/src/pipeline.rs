@@ -493,6 +493,7 @@ impl Step<'_> {
             existed,
             host: Arc::new(host),
             now: self.now,
+            renewal: None,
         })
     }
 }

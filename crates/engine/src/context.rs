@@ -69,6 +69,32 @@ pub struct Inner {
     pub existed: bool,
     pub host: Arc<dyn Host>,
     pub now: Timestamp,
+    /// While a lease is renewed: what is asked, and how long it can last at most.
+    pub renewal: Option<Renewal>,
+}
+
+/// The renewal of a lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewal {
+    pub issued: Timestamp,
+    /// The end that no renewal passes.
+    pub last_end: Timestamp,
+    /// What the caller asked for; zero leaves it to the lease's own terms.
+    pub increment: Span,
+}
+
+impl Renewal {
+    /// When a lease renewed now on these terms ends: never past its last end, its terms' longest and the mount's. And whether that
+    /// is earlier than what is asked. `otherwise` stands in where neither the caller nor the terms say how long.
+    pub fn end(&self, terms: &crate::lease::Terms, otherwise: Span, mount: &Mount, now: Timestamp) -> (Timestamp, bool) {
+        let wanted = [self.increment, terms.ttl].into_iter().find(|span| !span.is_zero()).unwrap_or(otherwise);
+        let mut end = self.last_end.min(self.issued.plus(mount.max_lease_ttl.duration()));
+        if !terms.max_ttl.is_zero() {
+            end = end.min(self.issued.plus(terms.max_ttl.duration()));
+        }
+        let wanted = now.plus(wanted.duration());
+        (wanted.min(end), wanted > end)
+    }
 }
 
 impl<E> Clone for Ctx<E> {
@@ -147,6 +173,16 @@ impl<E> Ctx<E> {
         Ok(Noted { key })
     }
 
+    /// The effect did not come about, or was undone by its own call: the note goes at once, whatever becomes of the call.
+    pub async fn undone(&self, noted: Noted) -> Result<()> {
+        self.inner.host.commit_now(self.inner.intents.whole_key(&noted.key), None).await
+    }
+
+    /// While a lease is renewed: what is asked of it.
+    pub fn renewal(&self) -> Option<Renewal> {
+        self.inner.renewal
+    }
+
     /// The effect is covered by what this call commits: the note goes with the same commit.
     pub fn done(&self, noted: Noted) {
         self.inner.intents.delete(&noted.key);
@@ -157,4 +193,33 @@ impl<E> Ctx<E> {
 #[must_use = "give it to Ctx::done when the lease is in the reply"]
 pub struct Noted {
     key: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::Terms;
+
+    #[test]
+    fn a_renewal_ends_no_later_than_any_limit() {
+        let mount = Mount {
+            class: MountClass::Engine,
+            path: "db/".into(),
+            kind: "database".into(),
+            accessor: "a".into(),
+            uuid: "u".into(),
+            options: std::collections::BTreeMap::new(),
+            default_lease_ttl: Span::from_secs(100),
+            max_lease_ttl: Span::from_secs(1000),
+        };
+        let at = Timestamp::from_secs;
+        let renewal = |increment| Renewal { issued: at(0), last_end: at(900), increment: Span::from_secs(increment) };
+        let terms = |ttl, max| Terms { ttl: Span::from_secs(ttl), max_ttl: Span::from_secs(max), renewable: true };
+        let end = |increment, ttl, max| renewal(increment).end(&terms(ttl, max), Span::from_secs(7), &mount, at(50));
+        assert_eq!(end(0, 0, 0), (at(57), false));
+        assert_eq!(end(0, 60, 0), (at(110), false));
+        assert_eq!(end(30, 60, 0), (at(80), false));
+        assert_eq!(end(300, 60, 200), (at(200), true));
+        assert_eq!(end(5000, 60, 0), (at(900), true));
+    }
 }

@@ -30,6 +30,7 @@ type Exists<E> = Box<dyn Fn(RawFields<'_>, Ctx<E>) -> BoxFuture<'static, Result<
 type OnRecord<E, T> = Box<dyn Fn(&[u8], Ctx<E>) -> BoxFuture<'static, Result<T>> + Send + Sync>;
 type Otherwise<E> = Box<dyn Fn(&str, Ctx<E>) -> BoxFuture<'static, Result<Answer>> + Send + Sync>;
 type Upkeep<E> = Box<dyn Fn(Ctx<E>) -> BoxFuture<'static, Result<bool>> + Send + Sync>;
+type Beat<E> = Box<dyn Fn(Ctx<E>) -> BoxFuture<'static, Result<bool>> + Send + Sync>;
 type RenewLogin<E> = Box<dyn Fn(Login, Ctx<E>) -> BoxFuture<'static, Result<Login>> + Send + Sync>;
 
 struct Bound<E> {
@@ -48,6 +49,7 @@ pub struct Declare<E: Engine> {
     roll_back: BTreeMap<&'static str, OnRecord<E, ()>>,
     otherwise: Option<Otherwise<E>>,
     upkeep: Option<Upkeep<E>>,
+    beat: Option<Beat<E>>,
     renew_login: Option<RenewLogin<E>>,
     faults: Vec<String>,
 }
@@ -106,6 +108,17 @@ impl<E: Engine> Declare<E> {
         Fut: Future<Output = Result<bool>> + Send + 'static,
     {
         self.upkeep = Some(Box::new(move |cx| Box::pin(batch(cx))));
+    }
+
+    /// Work that a mount does by the clock: asked every second or so, a transaction each time, and again at once while it says
+    /// that there is more. So it must find out cheaply that nothing is due. Mounts do not wait for one another, and one
+    /// that fails is asked again with the next beat.
+    pub fn beat<F, Fut>(&mut self, beat: F)
+    where
+        F: Fn(Ctx<E>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool>> + Send + 'static,
+    {
+        self.beat = Some(Box::new(move |cx| Box::pin(beat(cx))));
     }
 
     /// For auth methods: checks again, when a token is renewed, that its login still stands.
@@ -334,6 +347,7 @@ impl<E: Engine> Declared<E> {
             roll_back: BTreeMap::new(),
             otherwise: None,
             upkeep: None,
+            beat: None,
             renew_login: None,
             faults: Vec::new(),
         };
@@ -426,6 +440,15 @@ impl<E: Engine> Erased for OnMount<E> {
     fn upkeep(&self, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<bool>>> {
         let batch = self.declare.upkeep.as_ref()?;
         Some(batch(self.cx(view, inner)))
+    }
+
+    fn beat(&self, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<bool>>> {
+        let beat = self.declare.beat.as_ref()?;
+        Some(beat(self.cx(view, inner)))
+    }
+
+    fn has_beat(&self) -> bool {
+        self.declare.beat.is_some()
     }
 
     fn renew_lease(&self, kind: &str, record: &[u8], view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<Terms>>> {

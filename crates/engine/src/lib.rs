@@ -39,7 +39,7 @@ pub mod testing;
 
 pub use call::{Call, Credential, Fields, LeftOver, ListenerTraits, Permit, Principal, RawFields, Remote, RequestId, WrapAsk};
 pub use coffer_macros::{Request, Response};
-pub use context::{Ctx, Host, Mount, MountClass};
+pub use context::{Ctx, Host, Mount, MountClass, Renewal};
 pub use declare::{Declare, Engine};
 pub use field::{Field, FieldKind, FromField, IntoField, NoInput, Request, Response, Source};
 pub use lease::{Intent, LeaseKind, Terms};

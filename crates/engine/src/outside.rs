@@ -3,8 +3,10 @@
 //!
 //! A handler that changes something outside says so first with [`Ctx::intend`](crate::Ctx::intend).
 
+mod database;
 mod http;
 
+pub use database::{Database, Line, NoDatabase, Protocol, Rows, Script, Target, Tls};
 pub use http::{Headers, Http, HttpReply, HttpRequest, Method, Roots, TlsClient};
 
 use coffer_types::{Error, Kind};
@@ -14,6 +16,10 @@ use std::fmt;
 /// The systems that a server can reach.
 pub trait Outside: Send + Sync + fmt::Debug {
     fn http(&self) -> &dyn Http;
+
+    fn database(&self) -> &dyn Database {
+        &NoDatabase
+    }
 }
 
 /// Why a system outside did not do what was asked. Its text names the system and what was wrong, and holds no secret: never a

@@ -279,6 +279,9 @@ pub trait Erased: Send + Sync {
     fn otherwise(&self, path: &str, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<Answer>>>;
     /// One batch of the mount's own work; false when nothing is left. `None` if it has none.
     fn upkeep(&self, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<bool>>>;
+    /// What the mount does by the clock; true when there is more. `None` if it does nothing.
+    fn beat(&self, view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<bool>>>;
+    fn has_beat(&self) -> bool;
     fn renew_lease(&self, kind: &str, record: &[u8], view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<Terms>>>;
     fn revoke_lease(&self, kind: &str, record: &[u8], view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<()>>>;
     fn roll_back(&self, intent: &str, record: &[u8], view: View, inner: Arc<Inner>) -> Option<BoxFuture<'static, Result<()>>>;

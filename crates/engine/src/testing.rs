@@ -195,7 +195,14 @@ impl Bench {
 
     /// Renews a lease that a reply asked for.
     pub fn renew(&self, lease: &LeaseAsk) -> Result<Terms, Failed> {
-        self.within(|view, inner| self.engine.renew_lease(lease.kind, &lease.internal, view, inner).unwrap_or_else(undeclared))
+        let now = self.now();
+        self.within(|view, mut inner| {
+            if let Some(inner) = Arc::get_mut(&mut inner) {
+                let last_end = now.plus(inner.mount.max_lease_ttl.duration());
+                inner.renewal = Some(crate::Renewal { issued: now, last_end, increment: Span::ZERO });
+            }
+            self.engine.renew_lease(lease.kind, &lease.internal, view, inner).unwrap_or_else(undeclared)
+        })
     }
 
     /// Revokes a lease that a reply asked for.
@@ -218,6 +225,12 @@ impl Bench {
             }
         }
         left
+    }
+
+    /// What the mount does by the clock, until nothing is left of it.
+    pub fn beat(&self) -> Result<(), Failed> {
+        while self.within(|view, inner| self.engine.beat(view, inner).unwrap_or_else(undeclared))? {}
+        Ok(())
     }
 
     /// A verb of a protocol without paths: the reply, and what policies would decide on.
@@ -249,6 +262,7 @@ impl Bench {
             existed: true,
             host: self.world.clone(),
             now: self.world.now(),
+            renewal: None,
         })
     }
 }

@@ -125,6 +125,11 @@ pub async fn run(core: Weak<Core>) {
         {
             tracing::warn!(target: "core", %error, "mounts could not be asked for their own work");
         }
+        if beats.is_multiple_of(2)
+            && let Err(error) = upkeep.beat(&core)
+        {
+            tracing::warn!(target: "core", %error, "mounts could not be asked for their work by the clock");
+        }
         if beats.is_multiple_of(20)
             && let Err(error) = roll_back_intents(&core).await
         {

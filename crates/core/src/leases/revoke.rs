@@ -193,6 +193,7 @@ pub(crate) fn housekeeping(
         existed: false,
         host: Arc::new(CallHost { core: core.clone(), live: live.clone(), compiled: None, now }),
         now,
+        renewal: None,
     })
 }
 

@@ -7,9 +7,10 @@ use crate::sys::Sys;
 use crate::tokens::engine::{Page, renew_record};
 use coffer_engine::reply::{Answer, Leased};
 use coffer_engine::view::View;
-use coffer_engine::{Ctx, Declare, NoInput, Reply, Request};
+use coffer_engine::{Ctx, Declare, NoInput, Renewal, Reply, Request};
 use coffer_types::{Error, Object, Result, Span};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(crate) fn declare(d: &mut Declare<Sys>) {
     d.at("leases").about("The leases that could not be revoked, and why.").sudo().read(irrevocable);
@@ -131,23 +132,16 @@ async fn renew(cx: Ctx<Sys>, ask: OneLease) -> Result<Reply> {
     let mounted = router.by_uuid(mount).ok_or_else(|| Error::bad_request("lease not found"))?;
     let txn = cx.view.transaction().ok_or_else(|| Error::internal("sys sees everything"))?;
     let view = View::new(txn.clone(), mounted.prefix.clone());
-    let inner = housekeeping(&core, &live, &txn, mounted, now);
+    let mut inner = housekeeping(&core, &live, &txn, mounted, now);
+    let renewal = Renewal { issued: lease.issued, last_end: lease.last_end, increment: ask.increment };
+    if let Some(inner) = Arc::get_mut(&mut inner) {
+        inner.renewal = Some(renewal);
+    }
     let terms = match mounted.engine.renew_lease(kind, private, view, inner) {
         Some(terms) => terms.await?,
         None => return Err(Error::bad_request("lease is not renewable")),
     };
-    let wanted = if !ask.increment.is_zero() {
-        ask.increment
-    } else if !terms.ttl.is_zero() {
-        terms.ttl
-    } else {
-        lease.ttl
-    };
-    let mut end = lease.last_end.min(lease.issued.plus(mounted.mount.max_lease_ttl.duration()));
-    if !terms.max_ttl.is_zero() {
-        end = end.min(lease.issued.plus(terms.max_ttl.duration()));
-    }
-    let expires = now.plus(wanted.duration()).min(end);
+    let (expires, less_than_asked) = renewal.end(&terms, lease.ttl, &mounted.mount, now);
     if expires <= now {
         return Err(Error::bad_request("past the max TTL, cannot renew"));
     }
@@ -158,7 +152,7 @@ async fn renew(cx: Ctx<Sys>, ask: OneLease) -> Result<Reply> {
     let mut reply =
         Reply::from_answer(Answer { leased: Some(Leased { id: lease.id, seconds, renewable: true }), ..Answer::default() })
             .status(200);
-    if expires == end && now.plus(wanted.duration()) > end {
+    if less_than_asked {
         reply = reply.warn("the lease was renewed only up to its max TTL");
     }
     Ok(reply)

@@ -40,8 +40,8 @@ pub const fn status(kind: Kind) -> StatusCode {
         Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Kind::Sealed | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-        Kind::Upstream => StatusCode::BAD_GATEWAY,
-        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        // What failed outside is a failure like any other in Vault's API.
+        Kind::Upstream | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -391,7 +391,7 @@ mod tests {
             (Kind::Sealed, 503),
             (Kind::Unavailable, 503),
             (Kind::NotImplemented, 501),
-            (Kind::Upstream, 502),
+            (Kind::Upstream, 500),
             (Kind::Internal, 500),
         ] {
             let response = encode(Err(Error::new(kind, "why \"so\"")), TO);
