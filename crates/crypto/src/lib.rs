@@ -10,6 +10,7 @@ pub mod digest;
 pub mod jwt;
 pub mod kdf;
 pub mod mac;
+pub mod md5;
 pub mod memory;
 pub mod random;
 pub mod shamir;

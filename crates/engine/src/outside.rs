@@ -4,9 +4,15 @@
 //! A handler that changes something outside says so first with [`Ctx::intend`](crate::Ctx::intend).
 
 mod database;
+mod datagram;
+mod directory;
+mod filter;
 mod http;
 
 pub use database::{Database, Line, NoDatabase, Protocol, Rows, Script, Target, Tls};
+pub use datagram::{Datagrams, Question};
+pub use directory::{Aliases, Directory, DirectorySecurity, DirectoryServer, DirectorySession, Entry, Scope, Search};
+pub use filter::{Filter, FilterFault};
 pub use http::{Headers, Http, HttpReply, HttpRequest, Method, Roots, TlsClient};
 
 use coffer_types::{Error, Kind};
@@ -19,6 +25,14 @@ pub trait Outside: Send + Sync + fmt::Debug {
 
     fn database(&self) -> &dyn Database {
         &NoDatabase
+    }
+
+    fn directory(&self) -> &dyn Directory {
+        &Nothing
+    }
+
+    fn datagrams(&self) -> &dyn Datagrams {
+        &Nothing
     }
 }
 
@@ -85,6 +99,18 @@ impl Outside for Nothing {
 
 impl Http for Nothing {
     fn send(&self, _: HttpRequest) -> crate::BoxFuture<'_, Result<HttpReply, Fault>> {
+        Box::pin(async { Err(Fault::new(FaultKind::Unreachable, "this server reaches nothing outside")) })
+    }
+}
+
+impl Directory for Nothing {
+    fn connect<'a>(&'a self, _: &'a DirectoryServer) -> crate::BoxFuture<'a, Result<Box<dyn DirectorySession>, Fault>> {
+        Box::pin(async { Err(Fault::new(FaultKind::Unreachable, "this server reaches nothing outside")) })
+    }
+}
+
+impl Datagrams for Nothing {
+    fn ask<'a>(&'a self, _: Question<'a>) -> crate::BoxFuture<'a, Result<coffer_types::secret::Bytes, Fault>> {
         Box::pin(async { Err(Fault::new(FaultKind::Unreachable, "this server reaches nothing outside")) })
     }
 }

@@ -1,16 +1,20 @@
 //! The wire clients of systems outside the server. The engine API says what an engine may ask of them
 //! ([`coffer_engine::outside`]); here stands how it is asked. Only the server's start knows this room.
 
+mod datagram;
 mod http;
+mod ldap;
 mod stream;
 pub mod tls;
 
-use coffer_engine::outside::{Http, Outside};
+use coffer_engine::outside::{Datagrams, Directory, Http, Outside};
 
 /// All that this program can reach.
 #[derive(Debug, Default)]
 pub struct World {
     http: http::Client,
+    ldap: ldap::Client,
+    datagrams: datagram::Client,
 }
 
 impl World {
@@ -22,5 +26,13 @@ impl World {
 impl Outside for World {
     fn http(&self) -> &dyn Http {
         &self.http
+    }
+
+    fn directory(&self) -> &dyn Directory {
+        &self.ldap
+    }
+
+    fn datagrams(&self) -> &dyn Datagrams {
+        &self.datagrams
     }
 }

@@ -15,7 +15,12 @@ use std::sync::Arc;
 pub fn config(tls: &TlsClient) -> Result<ClientConfig, Fault> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone());
-    let versions = if tls.only_tls13 { &[&rustls::version::TLS13][..] } else { rustls::DEFAULT_VERSIONS };
+    let versions = match (tls.only_tls12, tls.only_tls13) {
+        (false, false) => rustls::DEFAULT_VERSIONS,
+        (false, true) => &[&rustls::version::TLS13][..],
+        (true, false) => &[&rustls::version::TLS12][..],
+        (true, true) => return Err(settings("no version of TLS is left")),
+    };
     let builder = builder.with_protocol_versions(versions).map_err(|e| settings(format!("TLS: {e}")))?;
     let builder = if tls.skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))

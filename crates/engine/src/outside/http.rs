@@ -61,6 +61,8 @@ pub struct TlsClient {
     pub skip_verify: bool,
     /// TLS 1.3 only.
     pub only_tls13: bool,
+    /// TLS 1.2 only.
+    pub only_tls12: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
