@@ -58,7 +58,8 @@ pub async fn decide(
             return Ok(Decided { permit, asked: false, compiled: None, page_limit: None, list_filter: None });
         }
     };
-    let compiled = live.policies.compiled(&live.barrier, &authenticated.principal.policies, now).await?;
+    let compiled =
+        live.policies.compiled(&live.barrier, &authenticated.principal.policies, authenticated.identity.as_deref(), now).await?;
     let verdict = ask(&compiled, question);
     let page_limit = match verdict.page_limit {
         PageLimit::Set(limit) if verdict.allowed => Some(limit),

@@ -9,6 +9,7 @@ pub mod audit_store;
 pub mod barrier;
 pub mod core;
 pub mod decide;
+pub mod identity;
 pub mod in_flight;
 pub mod leases;
 pub mod live;

@@ -2,8 +2,9 @@
 
 use crate::barrier::Barrier;
 use crate::core::Core;
+use crate::identity::{Identities, IdentityEngine, IdentityStore};
 use crate::mounts::{self, MountRecord};
-use crate::policies::PolicyCache;
+use crate::policies::{Compiled, PolicyCache};
 use crate::quotas::{self, Quotas};
 use crate::registry::Registry;
 use crate::router::{Mounted, Router};
@@ -15,9 +16,10 @@ use crate::wrapping::WrappingSigner;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use coffer_crypto::memory::LockedKey;
 use coffer_crypto::random::Random;
+use coffer_engine::Principal;
 use coffer_engine::declare::Declared;
 use coffer_engine::view::{Record, View};
-use coffer_types::{Error, Result};
+use coffer_types::{Error, Result, Timestamp};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Weak};
@@ -28,6 +30,7 @@ pub struct Live {
     pub barrier: Arc<Barrier>,
     pub router: ArcSwap<Router>,
     pub policies: PolicyCache,
+    pub identities: Identities,
     pub quotas: Quotas,
     /// The origins whose pages may call, where that was set over the API.
     pub cors: ArcSwapOption<Cors>,
@@ -89,6 +92,7 @@ impl Live {
             barrier,
             router: ArcSwap::default(),
             policies: PolicyCache::default(),
+            identities: Identities::new(IdentityStore::new(&keys.token_salt)),
             quotas: Quotas::default(),
             cors: ArcSwapOption::empty(),
             tokens: TokenStore::new(&keys.token_salt),
@@ -120,6 +124,7 @@ impl Live {
         if keys.iter().any(|k| k.starts_with(crate::policies::PREFIX)) {
             self.policies.clear();
         }
+        self.identities.after_commit(keys);
         if keys.iter().any(|k| k.starts_with(quotas::PREFIX)) {
             let _one_at_a_time = self.rebuild.lock().await;
             self.quotas.load(&self.view()).await?;
@@ -129,6 +134,15 @@ impl Live {
             self.cors.store(settings::load(&*self.core()?, &self.view()).await?.map(Arc::new));
         }
         crate::leases::revoke::end_what_came_late(self, keys).await
+    }
+
+    /// What the policies of a principal come to.
+    pub async fn compiled(&self, principal: &Principal, now: Timestamp) -> Result<Arc<Compiled>> {
+        let identity = match &*principal.entity_id {
+            "" => None,
+            id => self.identities.get(&self.barrier, id).await?,
+        };
+        self.policies.compiled(&self.barrier, &principal.policies, identity.as_deref(), now).await
     }
 
     async fn rebuild_router(&self) -> Result<()> {
@@ -166,6 +180,7 @@ pub fn mount(core: &Arc<Core>, record: MountRecord) -> Result<Mounted> {
     let engine = match record.kind.as_str() {
         "system" => system::<Sys>(core, Sys::new)?,
         "token" => system::<crate::tokens::engine::TokenEngine>(core, crate::tokens::engine::TokenEngine::new)?,
+        "identity" => system::<IdentityEngine>(core, IdentityEngine::new)?,
         kind => factory(&core.registry, &record, kind)?.open(&mount)?,
     };
     Ok(Mounted { prefix: record.prefix().into(), intents: record.intents().into(), mount, engine, record })

@@ -117,9 +117,9 @@ impl MountRecord {
         format!("{INTENTS}{}/", self.uuid)
     }
 
-    /// `sys/` and `auth/token/`: parts of the server that are called like engines.
+    /// `sys/`, `auth/token/` and `identity/`: parts of the server that are called like engines.
     pub fn is_system(&self) -> bool {
-        matches!(self.kind.as_str(), "system" | "token")
+        matches!(self.kind.as_str(), "system" | "token" | "identity")
     }
 }
 

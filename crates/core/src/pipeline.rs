@@ -296,7 +296,7 @@ impl Step<'_> {
         let token = authenticated.as_ref().ok().and_then(Option::as_ref).map(|a| TokenInfo {
             principal: &a.principal,
             token_policies: &a.token.policies,
-            identity_policies: &[],
+            identity_policies: a.identity.as_deref().filter(|_| !a.principal.root).map_or(&[], |i| &i.policies),
             metadata: &a.token.meta,
             ttl: a.token.ttl,
             issued: a.token.created,

@@ -2,9 +2,10 @@
 
 use crate::barrier::Barrier;
 use crate::decide::Question;
+use crate::identity::Identity;
 use crate::live::Live;
 use crate::policy::password::PasswordPolicy;
-use crate::policy::{Ask, DEFAULT_POLICY, NoParameters, Parameters, Policy, Verdict, compile};
+use crate::policy::{Ask, DEFAULT_POLICY, NoParameters, Parameters, Policy, Subject, Verdict, compile};
 use coffer_crypto::random::Random;
 use coffer_engine::view::{Record, View};
 use coffer_types::{Error, Operation, Result, Secret, Timestamp};
@@ -72,52 +73,85 @@ pub async fn exists(view: &View, name: &str) -> Result<bool> {
 
 /// Compiles policies by name. Names without a policy grant nothing; a text that no longer parses is our fault, and then
 /// nothing is granted at all, since what it would have denied is not known.
-pub async fn compile_named(view: &View, names: &[Box<str>], now: Timestamp) -> Result<Compiled> {
-    compile_until(view, names, now).await.map(|(compiled, _)| compiled)
+/// `identity` fills templates; without one they take no part.
+pub async fn compile_named(view: &View, names: &[Box<str>], identity: Option<&Identity>, now: Timestamp) -> Result<Compiled> {
+    Parsed::read(view, names, now).await?.compile(identity, now)
 }
 
-/// And until when the result holds: a policy, or one of its blocks, may end by itself.
-async fn compile_until(view: &View, names: &[Box<str>], now: Timestamp) -> Result<(Compiled, Option<Timestamp>)> {
-    let mut policies = Vec::with_capacity(names.len());
-    let mut ends: Vec<Timestamp> = Vec::new();
-    for name in names {
-        if &**name == "root" {
-            policies.push(Arc::new(Policy::root()));
-            continue;
-        }
-        let Some(stored) = find(view, name).await? else { continue };
-        if !stored.expires.is_never() {
-            if stored.expires <= now {
+/// The policies of a set, read and parsed, and when the first of them ends by itself.
+struct Parsed {
+    policies: Vec<Arc<Policy>>,
+    ends: Option<Timestamp>,
+}
+
+impl Parsed {
+    async fn read(view: &View, names: &[Box<str>], now: Timestamp) -> Result<Self> {
+        let mut policies = Vec::with_capacity(names.len());
+        let mut ends: Option<Timestamp> = None;
+        for name in names {
+            if &**name == "root" {
+                policies.push(Arc::new(Policy::root()));
                 continue;
             }
-            ends.push(stored.expires);
+            let Some(stored) = find(view, name).await? else { continue };
+            if !stored.expires.is_never() {
+                if stored.expires <= now {
+                    continue;
+                }
+                ends = Some(ends.map_or(stored.expires, |first| first.min(stored.expires)));
+            }
+            let mut policy = Policy::parse(name, &stored.text)
+                .map_err(|e| Error::internal(format!("the stored policy {name:?} does not parse: {e}")))?;
+            policy.allow_wildcards_in_identity_templates = stored.allow_wildcards;
+            policy.allow_slashes_in_identity_templates = stored.allow_slashes;
+            policies.push(Arc::new(policy));
         }
-        let mut policy = Policy::parse(name, &stored.text)
-            .map_err(|e| Error::internal(format!("the stored policy {name:?} does not parse: {e}")))?;
-        policy.allow_wildcards_in_identity_templates = stored.allow_wildcards;
-        policy.allow_slashes_in_identity_templates = stored.allow_slashes;
-        policies.push(Arc::new(policy));
+        Ok(Self { policies, ends })
     }
-    let compiled = compile(&policies, &(), now).map_err(|_| Error::denied())?;
-    ends.extend(compiled.valid_until());
-    Ok((compiled, ends.into_iter().min()))
+
+    fn compile(&self, identity: Option<&Identity>, now: Timestamp) -> Result<Compiled> {
+        let subject: &dyn Subject = identity.map_or(&() as &dyn Subject, |identity| identity);
+        compile(&self.policies, subject, now).map_err(|_| Error::denied())
+    }
 }
 
-/// Compiled sets, by the names of their policies. Emptied whenever a policy changes; bounded.
+/// Compiled sets, by the names of their policies. Emptied whenever a policy changes; bounded. Sets with templates are kept
+/// here as they are without an identity, and beside each identity as it fills them.
 #[derive(Default)]
 pub struct PolicyCache {
-    sets: RwLock<HashMap<Arc<[Box<str>]>, Cached>>,
+    sets: RwLock<HashMap<Names, Arc<Base>>>,
     /// Counts the clearings, so that a set compiled from older texts is not put in after one.
     generation: AtomicU64,
 }
 
-struct Cached {
+/// The names of the policies of a set, sorted.
+pub(crate) type Names = Arc<[Box<str>]>;
+
+/// A set as it is without an identity.
+struct Base {
+    parsed: Parsed,
+    compiled: Arc<Compiled>,
+    until: Option<Timestamp>,
+    /// An identity makes a difference.
+    templated: bool,
+}
+
+/// A set with templates, as one identity fills them.
+pub(crate) struct Kept {
+    /// What it was made of: it holds only as long as that is the set of its names.
+    base: Arc<Base>,
     compiled: Arc<Compiled>,
     until: Option<Timestamp>,
 }
 
 /// More sets than this are not kept: a server has a few hundred.
 const SETS: usize = 4096;
+/// More sets than this are not kept of one identity: its tokens have one or two.
+const SETS_OF_ONE: usize = 16;
+
+fn holds(until: Option<Timestamp>, now: Timestamp) -> bool {
+    until.is_none_or(|until| now < until)
+}
 
 impl PolicyCache {
     pub fn clear(&self) {
@@ -126,26 +160,54 @@ impl PolicyCache {
         sets.clear();
     }
 
-    /// The set of these policies, as they are now: a set is compiled from a snapshot of its own, taken after the count of
-    /// clearings was read. The snapshot of a call may be older than a change that cleared the sets already, and what is
-    /// put in would stand for every later call.
-    pub async fn compiled(&self, barrier: &Arc<Barrier>, names: &Arc<[Box<str>]>, now: Timestamp) -> Result<Arc<Compiled>> {
-        if let Some(found) = self.sets.read().get(names)
-            && found.until.is_none_or(|until| now < until)
+    /// The set of these policies for one identity, as they are now: a set is compiled from a snapshot of its own, taken after
+    /// the count of clearings was read. The snapshot of a call may be older than a change that cleared the sets already, and
+    /// what is put in would stand for every later call.
+    pub async fn compiled(
+        &self,
+        barrier: &Arc<Barrier>,
+        names: &Arc<[Box<str>]>,
+        identity: Option<&Identity>,
+        now: Timestamp,
+    ) -> Result<Arc<Compiled>> {
+        let base = self.base(barrier, names, now).await?;
+        let Some(identity) = identity.filter(|_| base.templated) else { return Ok(base.compiled.clone()) };
+        if let Some(kept) = identity.sets.read().get(names)
+            && Arc::ptr_eq(&kept.base, &base)
+            && holds(kept.until, now)
         {
-            return Ok(found.compiled.clone());
+            return Ok(kept.compiled.clone());
+        }
+        let compiled = Arc::new(base.parsed.compile(Some(identity), now)?);
+        let until = base.parsed.ends.into_iter().chain(compiled.valid_until()).min();
+        let mut sets = identity.sets.write();
+        if sets.len() >= SETS_OF_ONE {
+            sets.clear();
+        }
+        sets.insert(names.clone(), Kept { base, compiled: compiled.clone(), until });
+        Ok(compiled)
+    }
+
+    async fn base(&self, barrier: &Arc<Barrier>, names: &Arc<[Box<str>]>, now: Timestamp) -> Result<Arc<Base>> {
+        if let Some(found) = self.sets.read().get(names)
+            && holds(found.until, now)
+        {
+            return Ok(found.clone());
         }
         let generation = self.generation.load(Ordering::Acquire);
-        let (compiled, until) = compile_until(&barrier.begin().root_view(), names, now).await?;
-        let compiled = Arc::new(compiled);
+        let parsed = Parsed::read(&barrier.begin().root_view(), names, now).await?;
+        let compiled = Arc::new(parsed.compile(None, now)?);
+        let until = parsed.ends.into_iter().chain(compiled.valid_until()).min();
+        let templated = parsed.policies.iter().any(|p| p.is_templated());
+        let base = Arc::new(Base { parsed, compiled, until, templated });
         let mut sets = self.sets.write();
         if self.generation.load(Ordering::Acquire) == generation {
             if sets.len() >= SETS {
                 sets.clear();
             }
-            sets.insert(names.clone(), Cached { compiled: compiled.clone(), until });
+            sets.insert(names.clone(), base.clone());
         }
-        Ok(compiled)
+        Ok(base)
     }
 }
 

@@ -3,10 +3,12 @@
 
 use crate::barrier::Transaction;
 use crate::core::Core;
+use crate::identity::Identity;
+use crate::identity::login::{Asserted, on_login};
 use crate::leases::{LeaseRecord, Subject, register};
 use crate::live::Unsealed;
 use crate::router::Mounted;
-use crate::tokens::issue::{NewToken, auth, bounded_ttl, issue, normal_policies};
+use crate::tokens::issue::{NewToken, add_identity, auth, bounded_ttl, issue, normal_policies};
 use crate::tokens::{Authenticated, TokenRecord};
 use crate::wrapping;
 use coffer_crypto::random::base62;
@@ -88,6 +90,8 @@ impl Settling<'_> {
         if policies.iter().any(|p| p == crate::tokens::record::ROOT_POLICY) {
             return Err(Error::bad_request("auth methods cannot create root tokens"));
         }
+        let view = self.txn.root_view();
+        let identity = self.identity(&login).await?;
         let max = if login.max_ttl.is_zero() { mount.max_lease_ttl } else { login.max_ttl.min(mount.max_lease_ttl) };
         let (ttl, warning) = if login.period.is_zero() {
             bounded_ttl(login.ttl, mount.default_lease_ttl, max, login.explicit_max_ttl)
@@ -107,11 +111,33 @@ impl Settling<'_> {
             bound_cidrs: login.bound_cidrs.clone(),
             renewable: login.renewable,
             mount_accessor: mount.accessor.to_string(),
+            entity_id: identity.as_ref().map(|i| i.entity.id.clone()).unwrap_or_default(),
             login: Some(login),
             ..NewToken::default()
         };
-        let (text, record): (_, TokenRecord) = issue(self.live, &*self.core.random, &self.txn.root_view(), new, self.now).await?;
-        answer.auth = Some(Box::new(auth(text.expose(), &record, ttl.secs())));
+        let (text, record): (_, TokenRecord) = issue(self.live, &*self.core.random, &view, new, self.now).await?;
+        let mut auth = auth(text.expose(), &record, ttl.secs());
+        if let Some(identity) = &identity {
+            add_identity(&mut auth, identity);
+        }
+        answer.auth = Some(Box::new(auth));
         Ok(warning.into_iter().collect())
+    }
+
+    /// Who logs in: the entity of the alias, found or made in this transaction. A method that names no alias has none.
+    async fn identity(&self, login: &Login) -> Result<Option<Identity>> {
+        if login.alias.is_empty() {
+            return Ok(None);
+        }
+        let (mount, view, store) = (&self.mounted.mount, self.txn.root_view(), &self.live.identities.store);
+        let asserted = Asserted {
+            accessor: &mount.accessor,
+            local: self.mounted.record.local,
+            alias: &login.alias,
+            metadata: Some(&login.alias_metadata),
+            groups: Some(&login.group_aliases),
+        };
+        let entity = on_login(store, &view, &*self.core.random, &asserted, self.now).await?;
+        Identity::load(store, &view, entity).await.map(Some)
     }
 }

@@ -1,7 +1,6 @@
 //! The engines and the kernels under them, one folder each.
 
 pub mod cubbyhole;
-pub mod identity;
 pub mod kv;
 pub mod records;
 pub mod username;

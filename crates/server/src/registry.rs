@@ -3,7 +3,6 @@
 use crate::start::StartError;
 use coffer_core::Registry;
 use coffer_engines::cubbyhole::Cubbyhole;
-use coffer_engines::identity::Identity;
 use coffer_engines::kv;
 
 /// Everything that can be mounted.
@@ -19,8 +18,7 @@ fn build() -> Result<Registry, Vec<String>> {
         // A mount of kv that names no version is the first.
         .engine::<kv::V1>()?
         .engine::<kv::V2>()?
-        .engine::<Cubbyhole>()?
-        .engine::<Identity>()
+        .engine::<Cubbyhole>()
 }
 
 #[cfg(test)]

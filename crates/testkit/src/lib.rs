@@ -155,6 +155,5 @@ pub fn registry() -> Registry {
         .engine::<coffer_engines::kv::V1>()
         .and_then(Registry::engine::<coffer_engines::kv::V2>)
         .and_then(Registry::engine::<coffer_engines::cubbyhole::Cubbyhole>)
-        .and_then(Registry::engine::<coffer_engines::identity::Identity>)
         .expect("the engines' declarations hold")
 }

@@ -36,4 +36,4 @@ pub use filter::ListFilter;
 pub use parameters::{NoParameters, Parameter, Parameters};
 pub use parse::{MAX_POLICY, PathRule, Policy, PolicyError};
 pub use pattern::{BadPattern, Pattern};
-pub use template::{Expression, Subject, Template};
+pub use template::{Expression, Field, GroupBy, Subject, Template};

@@ -125,10 +125,10 @@ impl Core {
             (MountClass::Engine, "identity/", "identity", "identity store"),
             (MountClass::Auth, "token/", "token", "token based credentials"),
         ] {
-            if kind != "system" && kind != "token" && self.registry.find(class, kind, None).is_none() {
-                continue;
+            let mount = self.new_mount(class, path, kind, description);
+            if mount.is_system() || self.registry.find(class, kind, None).is_some() {
+                mounts::add(view, &mount).await?;
             }
-            mounts::add(view, &self.new_mount(class, path, kind, description)).await?;
         }
         let text = new_token(&*self.random);
         let tokens = TokenStore::new(&keys.token_salt);

@@ -1,10 +1,11 @@
 //! `sys/capabilities…`: what a token may do on paths.
 
 use super::Sys;
-use crate::policies::compile_named;
+use crate::policies::{Compiled, compile_named};
 use crate::tokens::TokenRecord;
+use crate::tokens::authenticate::{entity, principal};
 use coffer_engine::{Ctx, Declare, Reply, Request};
-use coffer_types::{Error, Object, Result, Secret};
+use coffer_types::{Error, Kind, Object, Result, Secret};
 
 pub(super) fn declare(d: &mut Declare<Sys>) {
     d.at("capabilities").about("What a token may do on paths.").plain(PLAIN).write(of_token);
@@ -65,17 +66,22 @@ async fn of_accessor(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
 }
 
 async fn of_self(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
-    let policies = cx.principal().map(|p| p.policies.clone()).ok_or_else(Error::denied)?;
-    by_policies(&cx, &policies, ask.paths()?).await
+    let principal = cx.principal().ok_or_else(Error::denied)?;
+    let live = cx.engine.core()?.unsealed()?;
+    let compiled = live.compiled(principal, cx.now()).await?;
+    Ok(shown(&compiled, ask.paths()?))
 }
 
 async fn answer(cx: &Ctx<Sys>, token: &TokenRecord, paths: &[String]) -> Result<Reply> {
-    let principal = crate::tokens::authenticate::principal(token);
-    by_policies(cx, &principal.policies, paths).await
+    let live = cx.engine.core()?.unsealed()?;
+    // The token of an entity that is disabled or gone is as good as none.
+    let identity = entity(&live, token).await.map_err(|e| if e.kind() == Kind::Denied { list("invalid token") } else { e })?;
+    let principal = principal(token, identity.as_deref());
+    let compiled = compile_named(&cx.view, &principal.policies, identity.as_deref(), cx.now()).await?;
+    Ok(shown(&compiled, paths))
 }
 
-async fn by_policies(cx: &Ctx<Sys>, policies: &[Box<str>], paths: &[String]) -> Result<Reply> {
-    let compiled = compile_named(&cx.view, policies, cx.now()).await?;
+fn shown(compiled: &Compiled, paths: &[String]) -> Reply {
     let mut shown = Object::new();
     for path in paths {
         let capabilities: Vec<&str> = compiled.capabilities(path.trim_start_matches('/'));
@@ -84,5 +90,5 @@ async fn by_policies(cx: &Ctx<Sys>, policies: &[Box<str>], paths: &[String]) -> 
         }
         shown.insert(path.as_str(), capabilities);
     }
-    Ok(Reply::data(shown).mirrored())
+    Reply::data(shown).mirrored()
 }

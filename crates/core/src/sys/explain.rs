@@ -1,12 +1,14 @@
 //! `sys/policies/explain`: which rule of which policy decided, and why others did not.
 
 use super::Sys;
+use crate::identity::Identity;
 use crate::policies::{asked_path, compile_named};
 use crate::policy::{Ask as PolicyAsk, NoParameters, Parameters};
 use crate::router::Router;
+use crate::tokens::authenticate::{entity, principal};
 use crate::tokens::issue::normal_policies;
 use coffer_engine::{Ctx, Declare, Reply, Request};
-use coffer_types::{Error, Object, Operation, Path, Result, Secret, Span};
+use coffer_types::{Error, Kind, Object, Operation, Path, Result, Secret, Span};
 use std::sync::Arc;
 
 pub(super) fn declare(d: &mut Declare<Sys>) {
@@ -45,8 +47,8 @@ async fn explain(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
     let operation = Operation::parse(&ask.operation)
         .filter(|op| *op != Operation::Help)
         .ok_or_else(|| Error::bad_request("operation must be create, read, update, patch, delete, list or scan"))?;
-    let (policies, of) = policies(&cx, &ask).await?;
-    let compiled = compile_named(&cx.view, &policies, cx.now()).await?;
+    let (policies, identity, of) = policies(&cx, &ask).await?;
+    let compiled = compile_named(&cx.view, &policies, identity.as_deref(), cx.now()).await?;
     let live = cx.engine.core()?.unsealed()?;
     let router = live.router.load_full();
     let kv2: Vec<&str> =
@@ -91,21 +93,30 @@ fn route(router: &Router, operation: Operation, path: &str) -> Result<(bool, boo
     Ok(found.map_or((false, false), |found| (found.endpoint.public, found.endpoint.sudo)))
 }
 
+/// The names of policies, the identity that fills their templates, and a word for whose they are.
+type Whose = (Arc<[Box<str>]>, Option<Arc<Identity>>, &'static str);
+
 /// Whose policies: the caller's own, or, with sudo on this path, those of another token or a set by name.
-async fn policies(cx: &Ctx<Sys>, ask: &Ask) -> Result<(Arc<[Box<str>]>, &'static str)> {
+async fn policies(cx: &Ctx<Sys>, ask: &Ask) -> Result<Whose> {
     let own = cx.principal().ok_or_else(Error::denied)?;
     let live = cx.engine.core()?.unsealed()?;
     let sudo = || {
         let allowed = cx.host().has_sudo(Operation::Update, "sys/policies/explain");
         if allowed { Ok(()) } else { Err(crate::decide::refused()) }
     };
+    let own_identity = async || match &*own.entity_id {
+        "" => Ok(None),
+        id => live.identities.get(&live.barrier, id).await,
+    };
     if let Some(names) = &ask.policies {
         sudo()?;
         let names: Arc<[Box<str>]> = normal_policies(names, false).iter().map(|n| n.as_str().into()).collect();
-        return Ok((names, "policies"));
+        return Ok((names, None, "policies"));
     }
     let other = match (&ask.token, &ask.accessor) {
-        (Some(text), _) if crate::tokens::engine::own_text(cx)? == text.expose() => return Ok((own.policies.clone(), "self")),
+        (Some(text), _) if crate::tokens::engine::own_text(cx)? == text.expose() => {
+            return Ok((own.policies.clone(), own_identity().await?, "self"));
+        }
         (Some(text), _) => {
             sudo()?;
             let text = text.expose();
@@ -118,7 +129,10 @@ async fn policies(cx: &Ctx<Sys>, ask: &Ask) -> Result<(Arc<[Box<str>]>, &'static
             let found = live.tokens.by_accessor(&cx.view, accessor).await?;
             found.ok_or_else(|| Error::bad_request("1 error occurred:\n\t* invalid accessor\n\n"))?
         }
-        (None, None) => return Ok((own.policies.clone(), "self")),
+        (None, None) => return Ok((own.policies.clone(), own_identity().await?, "self")),
     };
-    Ok((crate::tokens::authenticate::principal(&other).policies, "token"))
+    let refused =
+        |e: Error| if e.kind() == Kind::Denied { Error::bad_request("the entity of that token is disabled or gone") } else { e };
+    let identity = entity(&live, &other).await.map_err(refused)?;
+    Ok((principal(&other, identity.as_deref()).policies, identity, "token"))
 }

@@ -22,7 +22,7 @@ pub(super) fn declare(d: &mut Declare<Sys>) {
 async fn compiled(cx: &Ctx<Sys>) -> Result<Option<Arc<Compiled>>> {
     let Some(principal) = cx.principal() else { return Ok(None) };
     let live = cx.engine.core()?.unsealed()?;
-    live.policies.compiled(&live.barrier, &principal.policies, cx.now()).await.map(Some)
+    live.compiled(principal, cx.now()).await.map(Some)
 }
 
 async fn mounts(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
@@ -97,8 +97,9 @@ async fn tokens(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
     Ok(Reply::data(Object::new().with("counters", counters)))
 }
 
-async fn entities(_cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
-    let counters = Object::new().with("entities", Object::new().with("total", 0));
+async fn entities(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
+    let total = cx.view.children(crate::identity::record::ENTITIES, None, usize::MAX).await?.len();
+    let counters = Object::new().with("entities", Object::new().with("total", total));
     Ok(Reply::data(Object::new().with("counters", counters)))
 }
 

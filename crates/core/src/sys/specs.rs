@@ -23,7 +23,7 @@ struct Ask {
 async fn openapi(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
     let live = cx.engine.core()?.unsealed()?;
     let compiled = match cx.principal() {
-        Some(principal) => Some(live.policies.compiled(&live.barrier, &principal.policies, cx.now()).await?),
+        Some(principal) => Some(live.compiled(principal, cx.now()).await?),
         None => None,
     };
     let mut document = Document::new(ask.generic_mount_paths);

@@ -2,6 +2,7 @@
 
 use super::batch;
 use super::record::{SPENT, TokenRecord};
+use crate::identity::Identity;
 use crate::live::Live;
 use coffer_engine::view::View;
 use coffer_engine::{Credential, Principal, Remote, TokenKind};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 pub struct Authenticated {
     pub principal: Principal,
     pub token: TokenRecord,
+    /// Who it is, where the token has an entity.
+    pub identity: Option<Arc<Identity>>,
     /// This call takes the token's last use: it ends with the call.
     pub last_use: bool,
 }
@@ -50,6 +53,7 @@ pub async fn authenticate(live: &Live, view: &View, presented: &Presented<'_>, n
     if !token.bound_cidrs.is_empty() && !remote.ip.is_some_and(|ip| in_any(&token.bound_cidrs, ip)) {
         return Err(Error::denied());
     }
+    let identity = entity(live, &token).await?;
     let mut last_use = false;
     if presented.counts && token.num_uses > 0 && token.kind == TokenKind::Service {
         token.num_uses -= 1;
@@ -63,17 +67,29 @@ pub async fn authenticate(live: &Live, view: &View, presented: &Presented<'_>, n
             live.tokens.update(view, &token)?;
         }
     }
-    let principal = principal(&token);
-    Ok(Some(Authenticated { principal, token, last_use }))
+    let principal = principal(&token, identity.as_deref());
+    Ok(Some(Authenticated { principal, token, identity, last_use }))
 }
 
-/// Who a token stands for.
-pub fn principal(token: &TokenRecord) -> Principal {
-    let mut policies: Vec<Box<str>> = token.policies.iter().map(|p| p.as_str().into()).collect();
+/// The identity of a token that has an entity. One whose entity is disabled or gone is good for nothing.
+pub async fn entity(live: &Live, token: &TokenRecord) -> Result<Option<Arc<Identity>>> {
+    if token.entity_id.is_empty() {
+        return Ok(None);
+    }
+    match live.identities.get(&live.barrier, &token.entity_id).await? {
+        Some(identity) if !identity.entity.disabled => Ok(Some(identity)),
+        _ => Err(Error::denied()),
+    }
+}
+
+/// Who a token stands for: its own policies and those of its identity. Root's token has root's alone.
+pub fn principal(token: &TokenRecord, identity: Option<&Identity>) -> Principal {
+    let of_identity = identity.filter(|_| !token.is_root()).map_or(&[][..], |i| &i.policies);
+    let mut policies: Vec<Box<str>> = token.policies.iter().chain(of_identity).map(|p| p.as_str().into()).collect();
     policies.sort_unstable();
     policies.dedup();
     Principal {
-        entity_id: token.entity_id.as_str().into(),
+        entity_id: identity.map_or(token.entity_id.as_str(), |i| &i.entity.id).into(),
         display_name: token.display_name.as_str().into(),
         policies: Arc::from(policies),
         accessor: token.accessor.as_str().into(),

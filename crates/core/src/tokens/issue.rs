@@ -1,6 +1,7 @@
 //! Making tokens. Every token of the server comes through [`issue`], so every rule on what a token may be stands here.
 
 use super::record::{ROOT_POLICY, TokenRecord, new_accessor, new_token};
+use crate::identity::Identity;
 use crate::leases;
 use crate::live::Live;
 use coffer_crypto::random::{self, Random};
@@ -122,6 +123,17 @@ pub fn auth(text: &str, record: &TokenRecord, seconds: i64) -> Auth {
         num_uses: record.num_uses,
         display_name: record.display_name.clone(),
     }
+}
+
+/// Shows in the `auth` of a reply what the token's identity adds to its policies.
+pub fn add_identity(auth: &mut Auth, identity: &Identity) {
+    if auth.token_policies.iter().any(|p| p == ROOT_POLICY) {
+        return;
+    }
+    auth.identity_policies.clone_from(&identity.policies);
+    auth.policies.extend(identity.policies.iter().cloned());
+    auth.policies.sort_unstable();
+    auth.policies.dedup();
 }
 
 /// What a TTL comes to: the default where none was asked, never over the maximum. With the warning that the cap

@@ -5,6 +5,7 @@ mod absent;
 mod config;
 mod explain;
 mod extremes;
+mod identity;
 mod kv_races;
 mod kv_upgrade;
 mod list_filter;

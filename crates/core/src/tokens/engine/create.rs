@@ -2,11 +2,16 @@
 
 use super::TokenEngine;
 use super::roles::{self, Role};
-use crate::tokens::issue::{NewToken, auth, bounded_ttl, issue, normal_policies};
+use crate::identity::Identity;
+use crate::identity::login::{Asserted, on_login};
+use crate::live::Unsealed;
+use crate::tokens::issue::{NewToken, add_identity, auth, bounded_ttl, issue, normal_policies};
 use crate::tokens::record::{ROOT_POLICY, TokenRecord};
+use coffer_crypto::random::Random;
 use coffer_engine::{Ctx, Declare, Reply, Request, TokenKind};
-use coffer_types::{Error, Operation, Result, Span};
+use coffer_types::{Error, Kind, Operation, Result, Span};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub(super) fn declare(d: &mut Declare<TokenEngine>) {
     d.at("create").about("Create a token.").plain(PLAIN).write(create);
@@ -186,6 +191,11 @@ async fn make(cx: Ctx<TokenEngine>, ask: Create, role: Option<Role>, orphan: boo
     if kind == TokenKind::Batch && (num_uses > 0 || !period.is_zero() || !explicit_max.is_zero() || ask.id.is_some()) {
         return Err(Error::bad_request("batch tokens cannot have a use count, a period, an explicit max TTL or an id"));
     }
+    let identity = match &*ask.entity_alias {
+        "" if no_parent || parent.entity_id.is_empty() => None,
+        "" => live.identities.get(&live.barrier, &parent.entity_id).await?,
+        alias => Some(Arc::new(aliased(&cx, &live, &*core.random, alias).await?)),
+    };
     let suffix = role.as_ref().map(|r| r.path_suffix.as_str()).filter(|s| !s.is_empty());
     let new = NewToken {
         id: ask.id,
@@ -201,12 +211,27 @@ async fn make(cx: Ctx<TokenEngine>, ask: Create, role: Option<Role>, orphan: boo
         parent: if no_parent { String::new() } else { parent.key.clone() },
         role: role.as_ref().map(|r| r.name.clone()).unwrap_or_default(),
         bound_cidrs: role.as_ref().map(|r| r.token_bound_cidrs.clone()).unwrap_or_default(),
-        entity_id: if no_parent { String::new() } else { parent.entity_id.clone() },
+        entity_id: identity.as_ref().map(|i| i.entity.id.clone()).unwrap_or_default(),
         renewable: ask.renewable && role.as_ref().is_none_or(|r| r.renewable) && !ttl.is_zero(),
         ..NewToken::default()
     };
     let (text, record) = issue(&live, &*core.random, &cx.view, new, cx.now()).await?;
-    Ok(Reply::auth(auth(text.expose(), &record, ttl.secs())).warnings(warnings))
+    let mut auth = auth(text.expose(), &record, ttl.secs());
+    if let Some(identity) = &identity {
+        add_identity(&mut auth, identity);
+    }
+    Ok(Reply::auth(auth).warnings(warnings))
+}
+
+/// The identity that a token is to act as: of the alias on the token store's own mount, made where there is none.
+async fn aliased(cx: &Ctx<TokenEngine>, live: &Unsealed, random: &dyn Random, alias: &str) -> Result<Identity> {
+    let (accessor, store) = (&cx.mount().accessor, &live.identities.store);
+    let asserted = Asserted { accessor, local: false, alias, metadata: None, groups: None };
+    let entity = on_login(store, &cx.view, random, &asserted, cx.now()).await.map_err(|error| match error.kind() {
+        Kind::Denied => Error::new(Kind::Denied, "entity from given entity alias is disabled"),
+        _ => error,
+    })?;
+    Identity::load(store, &cx.view, entity).await
 }
 
 /// The caller's own record, as it is in this transaction.

@@ -32,7 +32,7 @@ async fn lookup(cx: Ctx<TokenEngine>, ask: Lookup) -> Result<Reply> {
         Some(text) => {
             let found = super::find(&cx, text).await?.filter(|t| !t.is_spent());
             let found = found.ok_or_else(|| Error::new(Kind::Denied, "bad token"))?;
-            Ok(Reply::data(show(&found, text, cx.now())))
+            shown(&cx, &found, text).await
         }
     }
 }
@@ -40,17 +40,31 @@ async fn lookup(cx: Ctx<TokenEngine>, ask: Lookup) -> Result<Reply> {
 async fn lookup_self(cx: Ctx<TokenEngine>, _: NoInput) -> Result<Reply> {
     let text = super::own_text(&cx)?;
     let found = super::find(&cx, text).await?.ok_or_else(Error::denied)?;
-    Ok(Reply::data(show(&found, text, cx.now())))
+    shown(&cx, &found, text).await
 }
 
 async fn lookup_accessor(cx: Ctx<TokenEngine>, ask: LookupAccessor) -> Result<Reply> {
     let accessor = ask.accessor.filter(|a| !a.is_empty()).ok_or_else(|| Error::bad_request("missing accessor"))?;
     let found = super::find_accessor(&cx, &accessor).await?;
-    Ok(Reply::data(show(&found, "", cx.now())))
+    shown(&cx, &found, "").await
 }
 
 async fn accessors(cx: Ctx<TokenEngine>, page: crate::tokens::engine::roles::Page) -> Result<Reply> {
     Ok(Reply::list(cx.view.children(ACCESSORS, page.after(), page.limit()).await?))
+}
+
+/// With what its entity adds, where there is one that adds anything.
+async fn shown(cx: &Ctx<TokenEngine>, token: &TokenRecord, text: &str) -> Result<Reply> {
+    let live = cx.engine.live()?;
+    let mut shown = show(token, text, cx.now());
+    if !token.entity_id.is_empty()
+        && let Some(identity) = live.identities.get(&live.barrier, &token.entity_id).await?
+        && !identity.policies.is_empty()
+    {
+        shown.insert("external_namespace_policies", Object::new());
+        shown.insert("identity_policies", identity.policies.clone());
+    }
+    Ok(Reply::data(shown))
 }
 
 /// A token as lookups show it.

@@ -2,7 +2,7 @@
 
 use super::TokenEngine;
 use crate::leases::record;
-use crate::tokens::issue::{auth, renewed};
+use crate::tokens::issue::{add_identity, auth, renewed};
 use crate::tokens::record::TokenRecord;
 use coffer_engine::{Ctx, Declare, Reply, Request, TokenKind};
 use coffer_types::{Error, Result, Secret, Span};
@@ -65,7 +65,12 @@ async fn renew_accessor(cx: Ctx<TokenEngine>, ask: RenewAccessor) -> Result<Repl
 
 async fn run(cx: &Ctx<TokenEngine>, token: TokenRecord, text: &str, increment: Span) -> Result<Reply> {
     let (record, granted, warnings) = renew_record(cx, token, increment).await?;
-    Ok(Reply::auth(auth(text, &record, granted.secs())).warnings(warnings))
+    let mut auth = auth(text, &record, granted.secs());
+    let live = cx.engine.live()?;
+    if let Some(identity) = live.identities.get(&live.barrier, &record.entity_id).await? {
+        add_identity(&mut auth, &identity);
+    }
+    Ok(Reply::auth(auth).warnings(warnings))
 }
 
 /// Renews a token in this transaction; its auth method is asked first whether its login still stands.
