@@ -7,6 +7,7 @@
 pub mod aead;
 pub mod cipher;
 pub mod digest;
+pub mod jws;
 pub mod jwt;
 pub mod kdf;
 pub mod mac;

@@ -1,5 +1,7 @@
 //! The published vectors under `vectors/crypto`, refusals included.
 
+mod jws;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
