@@ -2,8 +2,9 @@
 //! <https://developer.hashicorp.com/vault/api-docs/auth/approle#parameters>
 
 use coffer_engine::{Login, Request, Response, TokenKind};
-use coffer_types::{Error, Result, Span};
+use coffer_types::{Cidr, Error, Result, Span};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// As stored with a role, and as shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +117,7 @@ impl TokenParams {
 
     fn check(&self) -> Result<()> {
         for cidr in &self.bound_cidrs {
-            if coffer_types::Cidr::parse(cidr).is_none() {
+            if Cidr::parse(cidr).is_none() {
                 return Err(Error::bad_request("token_bound_cidrs: each must be an address or a network like 10.0.0.0/8"));
             }
         }
@@ -149,7 +150,22 @@ impl TokenParams {
         }
     }
 
-    /// A login with these parameters; the method adds who it is.
+    /// A login with these parameters from this address (`None` for a unix socket); the method adds who it is.
+    ///
+    /// # Errors
+    /// Denied from outside the bound networks, and where a token bound to an address has none to be bound to.
+    pub fn login_from(&self, address: Option<IpAddr>) -> Result<Login> {
+        if !admits(&self.bound_cidrs, address) {
+            return Err(Error::denied());
+        }
+        let mut login = self.login();
+        if self.strictly_bind_ip {
+            login.bound_cidrs = vec![address.ok_or_else(Error::denied)?.to_canonical().to_string()];
+        }
+        Ok(login)
+    }
+
+    /// A login with these parameters from wherever; see [`TokenParams::login_from`].
     pub fn login(&self) -> Login {
         Login {
             policies: self.policies.clone(),
@@ -165,6 +181,11 @@ impl TokenParams {
             ..Login::default()
         }
     }
+}
+
+/// Whether an address is in one of these networks. No networks admit every address.
+pub fn admits(cidrs: &[String], address: Option<IpAddr>) -> bool {
+    cidrs.is_empty() || address.is_some_and(|ip| cidrs.iter().filter_map(|c| Cidr::parse(c)).any(|c| c.contains(ip)))
 }
 
 #[cfg(test)]
@@ -210,5 +231,17 @@ mod tests {
         ] {
             assert!(TokenParams::default().update(bad).is_err());
         }
+    }
+
+    #[test]
+    fn networks_and_the_callers_own_address_bind() {
+        let ip = |text: &str| Some(text.parse().unwrap());
+        let bound = TokenParams { bound_cidrs: vec!["10.0.0.0/8".into()], ..TokenParams::default() };
+        assert_eq!(bound.login_from(ip("10.1.2.3")).unwrap().bound_cidrs, ["10.0.0.0/8"]);
+        assert!(bound.login_from(ip("11.1.2.3")).is_err());
+        assert!(bound.login_from(None).is_err());
+        let strict = TokenParams { strictly_bind_ip: true, ..bound };
+        assert_eq!(strict.login_from(ip("::ffff:10.1.2.3")).unwrap().bound_cidrs, ["10.1.2.3"]);
+        assert!(TokenParams { bound_cidrs: Vec::new(), ..strict }.login_from(None).is_err());
     }
 }

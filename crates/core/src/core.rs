@@ -45,6 +45,8 @@ pub struct CoreConfig {
     pub sanitized: Arc<str>,
     /// The log and the metrics of the process.
     pub process: Arc<dyn Process>,
+    /// When users are locked out who fail to log in.
+    pub lockout: crate::lockout::Settings,
     /// Systems outside the server, for engines and auth methods.
     pub outside: Arc<dyn Outside>,
 }
@@ -65,6 +67,7 @@ impl Default for CoreConfig {
             audit: Vec::new(),
             sanitized: "{}".into(),
             process: Arc::new(NoProcess),
+            lockout: crate::lockout::Settings::default(),
             outside: Arc::new(Nothing),
         }
     }

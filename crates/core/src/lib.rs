@@ -13,6 +13,7 @@ pub mod identity;
 pub mod in_flight;
 pub mod leases;
 pub mod live;
+pub mod lockout;
 pub mod mounts;
 pub mod outside;
 pub mod pipeline;

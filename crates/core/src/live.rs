@@ -32,6 +32,7 @@ pub struct Live {
     pub policies: PolicyCache,
     pub identities: Identities,
     pub quotas: Quotas,
+    pub lockout: crate::lockout::Tries,
     /// The origins whose pages may call, where that was set over the API.
     pub cors: ArcSwapOption<Cors>,
     pub tokens: TokenStore,
@@ -94,6 +95,7 @@ impl Live {
             policies: PolicyCache::default(),
             identities: Identities::new(IdentityStore::new(&keys.token_salt)),
             quotas: Quotas::default(),
+            lockout: crate::lockout::Tries::default(),
             cors: ArcSwapOption::empty(),
             tokens: TokenStore::new(&keys.token_salt),
             batch: BatchSealer::new(&keys.batch_tokens),
@@ -176,7 +178,7 @@ impl Live {
 
 /// Opens the engine of a mount record.
 pub fn mount(core: &Arc<Core>, record: MountRecord) -> Result<Mounted> {
-    let mount = Arc::new(record.mount(core.config.default_lease_ttl, core.config.max_lease_ttl));
+    let mount = Arc::new(record.mount(core.config.default_lease_ttl, core.config.max_lease_ttl, &core.config.lockout));
     let engine = match record.kind.as_str() {
         "system" => system::<Sys>(core, Sys::new)?,
         "token" => system::<crate::tokens::engine::TokenEngine>(core, crate::tokens::engine::TokenEngine::new)?,

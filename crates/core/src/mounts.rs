@@ -94,7 +94,7 @@ impl MountRecord {
     }
 
     /// As its engine sees it.
-    pub fn mount(&self, system_default: Span, system_max: Span) -> Mount {
+    pub fn mount(&self, system_default: Span, system_max: Span, lockout: &crate::lockout::Settings) -> Mount {
         let or = |own: Span, system: Span| if own.is_zero() { system } else { own };
         Mount {
             class: self.class,
@@ -105,6 +105,7 @@ impl MountRecord {
             options: self.options.clone(),
             default_lease_ttl: or(self.tune.default_lease_ttl, system_default),
             max_lease_ttl: or(self.tune.max_lease_ttl, system_max),
+            lockout: lockout.of(self),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::router::Mounted;
 use crate::settle::Settling;
 use crate::tokens::{Authenticated, Presented, authenticate};
 use coffer_engine::context::{Host, Inner};
-use coffer_engine::{Answer, BoxFuture, Call, Endpoint, Fields, Miss, Permit, RawFields};
+use coffer_engine::{Answer, BoxFuture, Call, Endpoint, Fields, Miss, Mount, Permit, RawFields};
 use coffer_types::{Error, Kind, Object, Operation, Result, Secret, Timestamp, secret};
 use std::sync::Arc;
 
@@ -571,5 +571,17 @@ impl Host for CallHost {
 
     fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { tokio::task::spawn_blocking(work).await.map_err(Error::internal) })
+    }
+
+    fn is_locked_out(&self, mount: &Mount, alias: &str) -> bool {
+        self.live.lockout.is_locked(mount, alias, self.core.clock.now())
+    }
+
+    fn count_failed_login(&self, mount: &Mount, alias: &str) {
+        self.live.lockout.count(mount, alias, self.core.clock.now());
+    }
+
+    fn forget_failed_logins(&self, mount: &Mount, alias: &str) {
+        self.live.lockout.forget(&mount.accessor, alias);
     }
 }

@@ -102,7 +102,7 @@ impl Settling<'_> {
             kind: login.kind,
             policies,
             path: self.call.path.as_str().to_owned(),
-            display_name: format!("{}-{}", mount.path.trim_start_matches("auth/").trim_end_matches('/'), login.display_name),
+            display_name: display_name(&mount.path, &login.display_name),
             meta: login.metadata.clone(),
             ttl,
             explicit_max_ttl: login.explicit_max_ttl,
@@ -140,4 +140,10 @@ impl Settling<'_> {
         let entity = on_login(store, &view, &*self.core.random, &asserted, self.now).await?;
         Identity::load(store, &view, entity).await.map(Some)
     }
+}
+
+/// The mount's path and who logged in: `userpass-bob`; the path alone where the method names nobody.
+fn display_name(mount: &str, who: &str) -> String {
+    let path = mount.trim_start_matches("auth/").trim_end_matches('/').replace('/', "-");
+    if who.is_empty() { path } else { format!("{path}-{who}") }
 }

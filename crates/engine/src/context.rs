@@ -30,6 +30,8 @@ pub struct Mount {
     pub options: std::collections::BTreeMap<String, String>,
     pub default_lease_ttl: Span,
     pub max_lease_ttl: Span,
+    /// Auth methods: when it locks names out.
+    pub lockout: crate::attempt::Lockout,
 }
 
 /// What an engine may ask of the server around it. Filled by `core`.
@@ -48,6 +50,10 @@ pub trait Host: Send + Sync {
     fn outside(&self) -> &dyn Outside;
     /// Runs what keeps a processor busy for milliseconds (a password hash, an RSA key) where it holds up no other call.
     fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'_, Result<()>>;
+    /// For [`Ctx::attempt`]: is this name of this mount locked out?
+    fn is_locked_out(&self, mount: &Mount, alias: &str) -> bool;
+    fn count_failed_login(&self, mount: &Mount, alias: &str);
+    fn forget_failed_logins(&self, mount: &Mount, alias: &str);
 }
 
 /// A handler's context: the engine, its view, and the call. Owned, a few `Arc`s.

@@ -22,6 +22,7 @@
 //! after the handler returns, re-run on conflict. So a handler must have no effect but on its view; one that
 //! reaches outside first says so with [`Ctx::intend`].
 
+pub mod attempt;
 pub mod call;
 pub mod context;
 pub mod declare;
@@ -37,6 +38,7 @@ pub mod view;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use attempt::{Attempt, Lockout};
 pub use call::{Call, Credential, Fields, LeftOver, ListenerTraits, Permit, Principal, RawFields, Remote, RequestId, WrapAsk};
 pub use coffer_macros::{Request, Response};
 pub use context::{Ctx, Host, Mount, MountClass, Renewal};

@@ -37,6 +37,8 @@ pub struct World {
     /// Store reads of all calls so far: values and lists.
     reads: AtomicUsize,
     refused: Mutex<BTreeSet<(Operation, String)>>,
+    failed: Mutex<BTreeMap<String, u32>>,
+    computed: AtomicUsize,
     outside: Arc<dyn Outside>,
 }
 
@@ -93,6 +95,8 @@ impl Bench {
             randomness: AtomicU64::new(1),
             reads: AtomicUsize::new(0),
             refused: Mutex::default(),
+            failed: Mutex::default(),
+            computed: AtomicUsize::new(0),
             outside: outside.unwrap_or_else(|| Arc::new(Nothing)),
         });
         Self { engine, mount, principal: Some(service_principal("cubby-1")), world }
@@ -116,6 +120,16 @@ impl Bench {
     /// Reads of values and lists so far.
     pub fn reads(&self) -> usize {
         self.world.reads.load(Ordering::Relaxed)
+    }
+
+    /// Pieces of heavy work ([`Ctx::compute`](crate::Ctx::compute)) so far.
+    pub fn computed(&self) -> usize {
+        self.world.computed.load(Ordering::Relaxed)
+    }
+
+    /// The names under which logins failed, and how often.
+    pub fn failed_logins(&self) -> BTreeMap<String, u32> {
+        lock(&self.world.failed).clone()
     }
 
     /// The keys that stand in the store.
@@ -277,6 +291,7 @@ fn mount<E: Engine>(path: &str, options: &[(&str, &str)]) -> Arc<Mount> {
         options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         default_lease_ttl: Span::from_secs(2_764_800),
         max_lease_ttl: Span::from_secs(2_764_800),
+        lockout: crate::attempt::Lockout::default(),
     })
 }
 
@@ -398,8 +413,21 @@ impl Host for World {
     }
 
     fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'_, Result<()>> {
+        self.computed.fetch_add(1, Ordering::Relaxed);
         work();
         Box::pin(async { Ok(()) })
+    }
+
+    fn is_locked_out(&self, mount: &Mount, alias: &str) -> bool {
+        mount.lockout.threshold > 0 && lock(&self.failed).get(alias).is_some_and(|n| *n >= mount.lockout.threshold)
+    }
+
+    fn count_failed_login(&self, _: &Mount, alias: &str) {
+        *lock(&self.failed).entry(alias.to_owned()).or_default() += 1;
+    }
+
+    fn forget_failed_logins(&self, _: &Mount, alias: &str) {
+        lock(&self.failed).remove(alias);
     }
 }
 

@@ -33,10 +33,6 @@ pub(super) fn declare(d: &mut Declare<Sys>) {
     d.at("pprof").about(profiles).sudo().read(profile);
     d.at("pprof/{name}").about(profiles).sudo().read(profile);
     d.at("monitor").about("The log as it is written; not built.").sudo().read(monitor);
-    d.at("locked-users").about("Users who failed to log in too often; nobody is locked out yet.").read(locked);
-    d.at("locked-users/{mount_accessor}/unlock/{alias_identifier}")
-        .about("Unlock a user; nobody is locked out yet.")
-        .write(unlock);
     let namespaces = "There are no namespaces.";
     d.at("namespaces").about(namespaces).list(nothing).scan(nothing);
     d.at("namespaces/api-lock/{verb}").about(namespaces).write(namespace);
@@ -122,30 +118,6 @@ async fn monitor(_cx: Ctx<Sys>, ask: Monitor) -> Result<Reply> {
         return Err(Error::bad_request("unknown log level"));
     }
     absent("the log is not sent over the API: read the server's standard error or its log_file; sys/loggers sets the levels")
-}
-
-/// Ask for locked users.
-#[derive(Request)]
-struct Locked {
-    /// Only those of this mount.
-    #[field(query, default)]
-    mount_accessor: String,
-}
-
-async fn locked(_cx: Ctx<Sys>, ask: Locked) -> Result<Reply> {
-    let of_mount = (!ask.mount_accessor.is_empty()).then(|| {
-        Object::new().with("mount_accessor", ask.mount_accessor).with("counts", 0).with("alias_identifiers", Json::Null)
-    });
-    let root = Object::new()
-        .with("namespace_id", "root")
-        .with("namespace_path", "")
-        .with("counts", 0)
-        .with("mount_accessors", of_mount.into_iter().collect::<Vec<_>>());
-    Ok(Reply::data(Object::new().with("by_namespace", vec![root]).with("total", 0)))
-}
-
-async fn unlock(_cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
-    Ok(Reply::empty())
 }
 
 async fn namespace(_cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {

@@ -6,6 +6,7 @@ mod capabilities;
 mod config;
 mod explain;
 mod internal;
+mod locked_users;
 mod metrics;
 mod mounts;
 mod plugins;
@@ -65,6 +66,7 @@ impl Engine for Sys {
         quotas::declare(d);
         config::declare(d);
         metrics::declare(d);
+        locked_users::declare(d);
         raw::declare(d);
         absent::declare(d);
     }

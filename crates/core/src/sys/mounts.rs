@@ -171,6 +171,10 @@ async fn tune(cx: &Ctx<Sys>, class: MountClass, ask: TuneAsk) -> Result<Reply> {
     let mut record = find(cx, class, &ask.path).await?.ok_or_else(|| no_view(class, &ask.path))?;
     let description = ask.description.clone();
     let options = ask.options.clone();
+    if ask.user_lockout_config.is_some() && !crate::lockout::KINDS.contains(&record.kind.as_str()) {
+        let message = format!("tuning of user lockout configuration for auth type \"{}\" not allowed", record.kind);
+        return Err(Error::bad_request(message));
+    }
     ask.fields().apply(&mut record.tune, &core, Some(class))?;
     if let Some(description) = description {
         record.description = description;

@@ -1,14 +1,14 @@
 //! `docs/configuration.md`, written from the declarations.
 
 use super::{
-    AuditKeys, Config, EmbeddedKeys, Key, ListenerInflight, ListenerKeys, ListenerProfiling, ListenerTelemetry, RaftKeys,
-    StaticSealKeys, Status, Telemetry,
+    AuditKeys, Config, EmbeddedKeys, Key, ListenerInflight, ListenerKeys, ListenerProfiling, ListenerTelemetry, LockoutKeys,
+    RaftKeys, StaticSealKeys, Status, Telemetry,
     load::{ENVIRONMENT, PREFIXES},
 };
 use std::fmt::Write as _;
 
 /// Every stanza with its title, an introduction and its keys.
-pub(crate) const STANZAS: [(&str, &str, &[Key]); 10] = [
+pub(crate) const STANZAS: [(&str, &str, &[Key]); 11] = [
     ("Top level", "", Config::KEYS),
     (
         "`storage \"embedded\"`",
@@ -30,6 +30,11 @@ pub(crate) const STANZAS: [(&str, &str, &[Key]); 10] = [
         StaticSealKeys::KEYS,
     ),
     ("`audit \"KIND\" \"PATH\"`", "Kinds are `file`, `socket` and `syslog`.", AuditKeys::KEYS),
+    (
+        "`user_lockout \"KIND\"`",
+        "Kinds are `approle`, `ldap` and `userpass`, or `all`. What a mount is tuned to wins over what is said of its kind, and that over `all`.",
+        LockoutKeys::KEYS,
+    ),
     ("`telemetry`", "", Telemetry::KEYS),
 ];
 

@@ -6,6 +6,7 @@ mod audit;
 mod docs;
 mod listener;
 mod load;
+mod lockout;
 mod sanitized;
 mod seal;
 mod setting;
@@ -22,6 +23,7 @@ pub use listener::{
     TlsVersion, parse_address, parse_network,
 };
 pub use load::{ENVIRONMENT, LoadError, Loaded, Override, PREFIXES, environment, load, load_over_dev, load_overrides, load_text};
+pub use lockout::{LockoutKeys, UserLockout};
 pub use seal::{KeyError, KeySource, Seal, StaticKey, StaticSeal, StaticSealKeys};
 pub use setting::{Finding, Key, Level, Status};
 pub use storage::{EmbeddedKeys, RaftKeys, Storage, StorageKind};
@@ -44,6 +46,8 @@ stanza! {
         seal: Seal = "";
         /// Audit devices; may come several times.
         audit: Vec<Audit> = "";
+        /// When users are locked out who fail to log in; may come once for `all` and once for each kind.
+        user_lockout: UserLockout = "";
         /// Metrics.
         telemetry: Telemetry = "";
         /// The address that clients are told: `https://vault.example.com:8200`.
@@ -104,8 +108,6 @@ stanza! {
         plugin: "blocks";
         /// A library for a key-managing device.
         kms_library: "blocks";
-        /// What happens after many failed logins.
-        user_lockout: "blocks";
         /// Log the start of requests at this level.
         log_requests_level: "a level";
         /// Where plugins lie.

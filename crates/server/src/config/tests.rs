@@ -226,7 +226,11 @@ fn refusals_name_the_key_and_the_line() {
         ("audit \"file\" \"a\" { options = { file_path = [\"/a\"] } }", &["t.hcl:5", "audit.options.file_path"]),
         ("telemetry {}\ntelemetry {}", &["t.hcl:6", "telemetry is set twice"]),
         ("telemetry { statsd_address = \"h:1\" }", &["t.hcl:5", "statsd_address is not built yet"]),
-        ("user_lockout \"all\" { lockout_threshold = 5 }", &["t.hcl:5", "user_lockout is not built yet"]),
+        ("user_lockout \"jwt\" { lockout_threshold = 5 }", &["t.hcl:5", "one of all, approle, ldap, userpass"]),
+        ("user_lockout \"all\" { lockout_threshold = 0 }", &["t.hcl:5", "disable_lockout"]),
+        ("user_lockout \"all\" { lockout_duration = \"soon\" }", &["t.hcl:5", "duration"]),
+        ("user_lockout \"all\" { lockout_duration = \"-1m\" }", &["t.hcl:5", "negative"]),
+        ("user_lockout { lockout_threshold = 5 }", &["t.hcl:5", "must name its kind"]),
     ] {
         let result = with(more);
         let error = result.as_ref().err().unwrap_or_else(|| panic!("{more} must be refused")).to_string();
@@ -438,4 +442,15 @@ fn damage_is_survived_and_secrets_are_not_repeated() {
         assert!(!said.contains(&key[..48]), "{said}");
     }
     assert!(read > 200 && refused > 200, "{read} read, {refused} refused");
+}
+
+#[test]
+fn lockout_is_read_by_kind() {
+    let loaded = with(
+        "user_lockout \"all\" { lockout_duration = \"10m\" }\nuser_lockout \"userpass\" { lockout_threshold = 25 disable_lockout = true }",
+    );
+    let settings = loaded.unwrap().config.user_lockout.settings();
+    assert_eq!(settings.0["all"].duration, Some(coffer_types::Span::from_secs(600)));
+    assert_eq!((settings.0["userpass"].threshold, settings.0["userpass"].disable), (Some(25), Some(true)));
+    assert!(with("").unwrap().config.user_lockout.settings().0.is_empty());
 }

@@ -170,6 +170,7 @@ fn core_config(plan: &Plan, process: Arc<dyn Process>) -> Result<CoreConfig, Sta
         cache_bytes: config.cache_bytes(),
         audit: config.audit.iter().map(device).collect::<Result<_, _>>()?,
         sanitized: config.sanitized().into(),
+        lockout: config.user_lockout.settings(),
         process,
         outside: Arc::new(coffer_outside::World::new()),
         ..CoreConfig::default()

@@ -198,7 +198,7 @@ impl TuneFields {
             tune.token_type = kind;
         }
         if let Some(lockout) = self.user_lockout {
-            tune.user_lockout = lockout;
+            crate::lockout::Partial::tune(&mut tune.user_lockout, &lockout)?;
         }
         Ok(())
     }

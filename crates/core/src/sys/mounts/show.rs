@@ -36,6 +36,10 @@ pub(super) fn record(m: &MountRecord) -> Object {
     }
     if m.class == MountClass::Auth {
         config.insert("token_type", token_type(m));
+        let lockout = lockout(m);
+        if !lockout.is_empty() {
+            config.insert("user_lockout_config", lockout.into_iter().collect::<Object>());
+        }
     }
     let built_in = ["system", "identity", "cubbyhole", "token"].contains(&m.kind.as_str());
     let mut shown = Object::new().with("accessor", m.accessor.as_str()).with("config", config);
@@ -57,6 +61,28 @@ pub(super) fn record(m: &MountRecord) -> Object {
 
 fn token_type(m: &MountRecord) -> &str {
     if m.tune.token_type.is_empty() { "default-service" } else { &m.tune.token_type }
+}
+
+/// What the tuning says of lockout; nothing where it says nothing.
+fn lockout(m: &MountRecord) -> Vec<(&str, Json)> {
+    let value = |text: &str| match text.parse::<i64>() {
+        Ok(number) => Json::from(number),
+        Err(_) => Json::from(text == "true"),
+    };
+    let mut shown: Vec<(&str, Json)> = m.tune.user_lockout.iter().map(|(name, text)| (name.as_str(), value(text))).collect();
+    if !shown.is_empty() {
+        for (name, unset) in [
+            ("user_lockout_counter_reset_duration", Json::from(0)),
+            ("user_lockout_disable", Json::from(false)),
+            ("user_lockout_duration", Json::from(0)),
+            ("user_lockout_threshold", Json::from(0)),
+        ] {
+            if !m.tune.user_lockout.contains_key(name) {
+                shown.push((name, unset));
+            }
+        }
+    }
+    shown
 }
 
 /// The server's own mounts have none; an engine's may be empty, for an auth method an empty object.
@@ -94,9 +120,8 @@ pub(super) fn tune(m: &MountRecord, core: &Core) -> Object {
     }
     if m.class == MountClass::Auth {
         shown.insert("token_type", token_type(m));
-        if !m.tune.user_lockout.is_empty() {
-            let lockout: Object = m.tune.user_lockout.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-            shown.insert("user_lockout_config", lockout);
+        for (name, value) in lockout(m) {
+            shown.insert(name, value);
         }
     }
     shown
