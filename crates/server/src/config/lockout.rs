@@ -65,12 +65,13 @@ impl Setting for UserLockout {
                     cx.error(&label.at, format!("{key} takes durations that are not negative"));
                     failed = true;
                 }
-                Some(keys) if found.contains_key(&kind) => {
-                    drop(keys);
+                Some(_) if found.contains_key(&kind) => {
                     cx.error(&label.at, format!("{key} \"{kind}\" is set twice"));
                     failed = true;
                 }
-                Some(keys) => drop(found.insert(kind, keys)),
+                Some(keys) => {
+                    found.insert(kind, keys);
+                }
                 None => failed = true,
             }
         }
