@@ -217,6 +217,7 @@ mod tests {
             options: std::collections::BTreeMap::new(),
             default_lease_ttl: Span::from_secs(100),
             max_lease_ttl: Span::from_secs(1000),
+            lockout: crate::attempt::Lockout::default(),
         };
         let at = Timestamp::from_secs;
         let renewal = |increment| Renewal { issued: at(0), last_end: at(900), increment: Span::from_secs(increment) };
