@@ -39,6 +39,16 @@ impl Algorithm {
         }
     }
 
+    /// How long its digests are.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Sha224 | Self::Sha3_224 => 28,
+            Self::Sha256 | Self::Sha3_256 => 32,
+            Self::Sha384 | Self::Sha3_384 => 48,
+            Self::Sha512 | Self::Sha3_512 => 64,
+        }
+    }
+
     /// The digest of all parts joined: 28 to 64 bytes.
     pub fn digest(self, parts: &[&[u8]]) -> Vec<u8> {
         let library = match self {

@@ -13,6 +13,7 @@ pub mod kdf;
 pub mod mac;
 pub mod md5;
 pub mod memory;
+pub mod pk;
 pub mod random;
 pub mod shamir;
 

@@ -1,0 +1,113 @@
+//! Asymmetric keys: RSA (RFC 8017), ECDSA on the NIST curves (FIPS 186-5) and Ed25519 (RFC 8032), as PKCS#8 (RFC 5958) and
+//! SubjectPublicKeyInfo (RFC 5280). One [`PrivateKey`] and one [`PublicKey`] for whoever signs or checks: transit, certificates,
+//! tokens.
+
+mod der;
+mod private;
+mod pss;
+mod public;
+
+pub use private::PrivateKey;
+pub use public::PublicKey;
+
+use crate::digest::Algorithm;
+use std::fmt;
+
+/// What a key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyKind {
+    /// With so many bits: 2048, 3072 or 4096 where it is made here, 2048 to 8192 where it comes from elsewhere.
+    Rsa(u32),
+    P256,
+    P384,
+    P521,
+    Ed25519,
+}
+
+/// How a message is signed. Each fits some kinds of keys only; another is [`PkError::Mismatch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// RSASSA-PKCS1-v1_5.
+    Pkcs1(Algorithm),
+    /// RSASSA-PSS, MGF1 with the same digest, the salt as long as the digest.
+    Pss(Algorithm),
+    /// ECDSA, the signature as ASN.1 `SEQUENCE { r, s }`.
+    EcdsaAsn1(Algorithm),
+    /// ECDSA, the signature as `r || s`, each as long as the curve's order.
+    EcdsaFixed(Algorithm),
+    /// Ed25519, which hashes by itself.
+    Ed25519,
+}
+
+/// A message to sign or to check.
+#[derive(Debug, Clone, Copy)]
+pub enum Message<'a> {
+    Whole(&'a [u8]),
+    /// Its digest by the scheme's algorithm. Ed25519 has none.
+    Digest(&'a [u8]),
+}
+
+/// Why a key could not be read or used. Says nothing of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PkError {
+    /// The bytes are no key of a kind that is known here.
+    Malformed,
+    /// The scheme does not fit the key, or the digest its length.
+    Mismatch,
+    /// The cryptography library does not offer this combination.
+    Unsupported,
+    /// A ciphertext does not open, or a plaintext is too long for the key.
+    Refused,
+    /// The library failed.
+    Failed,
+}
+
+impl fmt::Display for PkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the bytes are no key of a known kind",
+            Self::Mismatch => "the algorithm does not fit the key or the digest",
+            Self::Unsupported => "this combination of key and digest is not supported",
+            Self::Refused => "the message does not fit the key",
+            Self::Failed => "the cryptography library failed",
+        })
+    }
+}
+
+impl std::error::Error for PkError {}
+
+/// How RSA encrypts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RsaPadding {
+    /// RSAES-OAEP with SHA-256, MGF1 with SHA-256, no label.
+    OaepSha256,
+    /// RSAES-OAEP with SHA-1, as older protocols fix it.
+    OaepSha1,
+    /// RSAES-PKCS1-v1_5; only for protocols that demand it.
+    Pkcs1,
+}
+
+/// The digest as ECDSA on this curve takes it: cut to the order's length, or with zeros in front; the number is the same
+/// (FIPS 186-5 section 6.4.1), and the library then takes every digest on every curve.
+fn fitted(kind: KeyKind, digest: &[u8]) -> Result<Vec<u8>, PkError> {
+    let length = match kind {
+        KeyKind::P256 => 32,
+        KeyKind::P384 => 48,
+        KeyKind::P521 => 64,
+        _ => return Err(PkError::Mismatch),
+    };
+    let mut out = vec![0; length - digest.len().min(length)];
+    out.extend_from_slice(&digest[..digest.len().min(length)]);
+    Ok(out)
+}
+
+fn digest_of(algorithm: Algorithm, message: Message<'_>) -> Result<Vec<u8>, PkError> {
+    match message {
+        Message::Whole(bytes) => Ok(algorithm.digest(&[bytes])),
+        Message::Digest(digest) if digest.len() == algorithm.bytes() => Ok(digest.to_vec()),
+        Message::Digest(_) => Err(PkError::Mismatch),
+    }
+}
+
+#[cfg(test)]
+mod tests;
