@@ -1,12 +1,7 @@
 //! Public keys: from PEM (keys and certificates) and from JSON web keys (RFC 7517).
 
 use super::Algorithm;
-use super::der::{BIT_STRING, Der, OID, SEQUENCE, key_of_certificate, pem};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, EcdsaVerificationAlgorithm,
-    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaPublicKeyComponents, UnparsedPublicKey,
-};
+use crate::pk::{self, KeyKind, Message, PkError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use coffer_types::json::{Limits, parse};
@@ -18,29 +13,7 @@ pub const MAX_KEYS: usize = 100;
 
 /// A public key of a kind that we know.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PublicKey(Kind);
-
-#[derive(Clone, PartialEq, Eq)]
-enum Kind {
-    /// Modulus and exponent, big-endian, without leading zeros.
-    Rsa {
-        n: Vec<u8>,
-        e: Vec<u8>,
-    },
-    /// An uncompressed point: 04, x, y.
-    Ec {
-        curve: Curve,
-        point: Vec<u8>,
-    },
-    Ed25519([u8; 32]),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Curve {
-    P256,
-    P384,
-    P521,
-}
+pub struct PublicKey(pk::PublicKey);
 
 /// Why something is no key. Says nothing of what was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,63 +44,32 @@ impl fmt::Display for BadKey {
 
 impl std::error::Error for BadKey {}
 
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-const ED25519_OID: &[u8] = &[0x2b, 0x65, 0x70];
-
-impl Curve {
-    const ALL: [Self; 3] = [Self::P256, Self::P384, Self::P521];
-
-    const fn oid(self) -> &'static [u8] {
-        match self {
-            Self::P256 => &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
-            Self::P384 => &[0x2b, 0x81, 0x04, 0x00, 0x22],
-            Self::P521 => &[0x2b, 0x81, 0x04, 0x00, 0x23],
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::P256 => "P-256",
-            Self::P384 => "P-384",
-            Self::P521 => "P-521",
-        }
-    }
-
-    /// Bytes of one coordinate.
-    const fn width(self) -> usize {
-        match self {
-            Self::P256 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
-    }
-
-    /// The one algorithm of RFC 7518 that goes with the curve, and how the library calls it.
-    fn algorithm(self) -> (Algorithm, &'static EcdsaVerificationAlgorithm) {
-        match self {
-            Self::P256 => (Algorithm::Es256, &ECDSA_P256_SHA256_FIXED),
-            Self::P384 => (Algorithm::Es384, &ECDSA_P384_SHA384_FIXED),
-            Self::P521 => (Algorithm::Es512, &ECDSA_P521_SHA512_FIXED),
-        }
+impl From<PkError> for BadKey {
+    fn from(error: PkError) -> Self {
+        if error == PkError::Size { Self::Size } else { Self::Unknown }
     }
 }
 
+/// The curves of RFC 7518 section 6.2.1.1, and the bytes of one coordinate.
+const CURVES: [(KeyKind, &str, usize); 3] =
+    [(KeyKind::P256, "P-256", 32), (KeyKind::P384, "P-384", 48), (KeyKind::P521, "P-521", 66)];
+
 impl PublicKey {
-    /// The first key of a PEM text: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
+    /// The first key of a PEM text: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`, whose key alone is looked at: it was given by an
+    /// administrator, the certificate is its wrapping.
     ///
     /// # Errors
     /// [`BadKey`]; a text with a private key in it is refused whatever else it holds.
     pub fn from_pem(text: &str) -> Result<Self, BadKey> {
-        let blocks = pem(text).ok_or(BadKey::NoPem)?;
-        if blocks.iter().any(|(label, _)| label.contains("PRIVATE KEY")) {
+        let blocks = pem::parse_many(text).map_err(|_| BadKey::NoPem)?;
+        if blocks.iter().any(|block| block.tag().contains("PRIVATE KEY")) {
             return Err(BadKey::Private);
         }
-        for (label, der) in &blocks {
-            match *label {
-                "PUBLIC KEY" => return Self::from_spki(der),
-                "RSA PUBLIC KEY" => return Self::from_pkcs1(der),
-                "CERTIFICATE" => return Self::from_spki(key_of_certificate(der).ok_or(BadKey::Unknown)?),
+        for block in &blocks {
+            match block.tag() {
+                "PUBLIC KEY" => return Self::from_spki(block.contents()),
+                "RSA PUBLIC KEY" => return Ok(Self(pk::PublicKey::from_pkcs1(block.contents())?)),
+                "CERTIFICATE" => return Ok(Self(pk::PublicKey::of_certificate(block.contents())?)),
                 _ => {}
             }
         }
@@ -139,56 +81,7 @@ impl PublicKey {
     /// # Errors
     /// [`BadKey::Unknown`], [`BadKey::Size`].
     pub fn from_spki(der: &[u8]) -> Result<Self, BadKey> {
-        let parts = || {
-            let mut outer = Der(Der::only(der, SEQUENCE)?);
-            let mut algorithm = Der(outer.take(SEQUENCE)?);
-            let kind = algorithm.take(OID)?;
-            // No unused bits.
-            let bits = outer.take(BIT_STRING)?.strip_prefix(&[0])?;
-            outer.0.is_empty().then_some((kind, algorithm, bits))
-        };
-        let (kind, mut parameters, bits) = parts().ok_or(BadKey::Unknown)?;
-        match kind {
-            RSA => Self::from_pkcs1(bits),
-            EC => {
-                let oid = Der::only(parameters.0, OID).ok_or(BadKey::Unknown)?;
-                let curve = Curve::ALL.into_iter().find(|c| c.oid() == oid).ok_or(BadKey::Unknown)?;
-                Self::ec(curve, bits.to_vec())
-            }
-            ED25519_OID if parameters.take(OID).is_none() => {
-                bits.try_into().map(|key| Self(Kind::Ed25519(key))).map_err(|_| BadKey::Unknown)
-            }
-            _ => Err(BadKey::Unknown),
-        }
-    }
-
-    fn from_pkcs1(der: &[u8]) -> Result<Self, BadKey> {
-        let numbers = || {
-            let mut numbers = Der(Der::only(der, SEQUENCE)?);
-            let (n, e) = (numbers.positive()?, numbers.positive()?);
-            numbers.0.is_empty().then_some((n.to_vec(), e.to_vec()))
-        };
-        let (n, e) = numbers().ok_or(BadKey::Unknown)?;
-        Self::rsa(n, e)
-    }
-
-    pub(super) fn rsa(n: Vec<u8>, e: Vec<u8>) -> Result<Self, BadKey> {
-        let bits = n.len() * 8 - n.first().map_or(0, |b| b.leading_zeros() as usize).min(n.len() * 8);
-        if !(2048..=8192).contains(&bits) {
-            return Err(BadKey::Size);
-        }
-        // The library has the last word, once, here.
-        RsaPublicKeyComponents { n: &n, e: &e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).map_err(|_| BadKey::Unknown)?;
-        Ok(Self(Kind::Rsa { n, e }))
-    }
-
-    fn ec(curve: Curve, point: Vec<u8>) -> Result<Self, BadKey> {
-        if point.first() != Some(&4) || point.len() != 1 + 2 * curve.width() {
-            return Err(BadKey::Unknown);
-        }
-        // A point that is not on the curve is refused here.
-        ParsedPublicKey::new(curve.algorithm().1, &point).map_err(|_| BadKey::Unknown)?;
-        Ok(Self(Kind::Ec { curve, point }))
+        Ok(Self(pk::PublicKey::from_spki(der)?))
     }
 
     /// A JSON web key. What it says of its private part, if it has one, is not read.
@@ -198,85 +91,48 @@ impl PublicKey {
     pub fn from_jwk(jwk: &Object) -> Result<Self, BadKey> {
         let text = |name: &str| jwk.get(name).and_then(Json::as_str).ok_or(BadKey::Unknown);
         let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).map_err(|_| BadKey::Unknown);
-        match text("kty")? {
-            "RSA" => {
-                let unpadded = |digits: Vec<u8>| digits.into_iter().skip_while(|d| *d == 0).collect::<Vec<_>>();
-                Self::rsa(unpadded(bytes("n")?), unpadded(bytes("e")?))
-            }
+        Ok(Self(match text("kty")? {
+            "RSA" => pk::PublicKey::from_rsa(&bytes("n")?, &bytes("e")?)?,
             "EC" => {
                 let crv = text("crv")?;
-                let curve = Curve::ALL.into_iter().find(|c| c.name() == crv).ok_or(BadKey::Unknown)?;
-                let (x, y) = (bytes("x")?, bytes("y")?);
-                if x.len() != curve.width() || y.len() != curve.width() {
-                    return Err(BadKey::Unknown);
-                }
-                Self::ec(curve, [&[4], &x[..], &y[..]].concat())
+                let (kind, ..) = CURVES.into_iter().find(|(_, name, _)| *name == crv).ok_or(BadKey::Unknown)?;
+                pk::PublicKey::from_ec(kind, &bytes("x")?, &bytes("y")?)?
             }
-            "OKP" if text("crv")? == "Ed25519" => {
-                bytes("x")?.try_into().map(|key| Self(Kind::Ed25519(key))).map_err(|_| BadKey::Unknown)
-            }
-            _ => Err(BadKey::Unknown),
-        }
+            "OKP" if text("crv")? == "Ed25519" => pk::PublicKey::from_ed25519(&bytes("x")?)?,
+            _ => return Err(BadKey::Unknown),
+        }))
     }
 
     /// The members of a JSON web key that make the key: `kty` and what goes with it.
     pub fn to_jwk(&self) -> Object {
         let b64 = |bytes: &[u8]| Json::from(URL_SAFE_NO_PAD.encode(bytes));
-        match &self.0 {
-            Kind::Rsa { n, e } => Object::new().with("kty", "RSA").with("n", b64(n)).with("e", b64(e)),
-            Kind::Ec { curve, point } => {
-                let (x, y) = point[1..].split_at(curve.width());
-                Object::new().with("kty", "EC").with("crv", curve.name()).with("x", b64(x)).with("y", b64(y))
+        if let Some((n, e)) = self.0.rsa_parts() {
+            return Object::new().with("kty", "RSA").with("n", b64(n)).with("e", b64(e));
+        }
+        match CURVES.into_iter().find(|(kind, ..)| *kind == self.0.kind()) {
+            Some((_, crv, width)) => {
+                // An uncompressed point: 04, x, y.
+                let (x, y) = self.0.bits().get(1..).unwrap_or_default().split_at_checked(width).unwrap_or_default();
+                Object::new().with("kty", "EC").with("crv", crv).with("x", b64(x)).with("y", b64(y))
             }
-            Kind::Ed25519(key) => Object::new().with("kty", "OKP").with("crv", "Ed25519").with("x", b64(key)),
+            None => Object::new().with("kty", "OKP").with("crv", "Ed25519").with("x", b64(self.0.bits())),
         }
     }
 
     /// Whether signatures of this algorithm can be this key's at all.
     pub fn fits(&self, algorithm: Algorithm) -> bool {
-        match &self.0 {
-            Kind::Rsa { .. } => matches!(
-                algorithm,
-                Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512 | Algorithm::Ps256 | Algorithm::Ps384 | Algorithm::Ps512
-            ),
-            Kind::Ec { curve, .. } => curve.algorithm().0 == algorithm,
-            Kind::Ed25519(_) => algorithm == Algorithm::EdDsa,
-        }
+        algorithm.fits(self.0.kind())
     }
 
     /// Whether this is the key's signature of `message`; never, where the algorithm does not fit.
     pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        match &self.0 {
-            Kind::Rsa { n, e } => {
-                let parameters = match algorithm {
-                    Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
-                    Algorithm::Rs384 => &RSA_PKCS1_2048_8192_SHA384,
-                    Algorithm::Rs512 => &RSA_PKCS1_2048_8192_SHA512,
-                    Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
-                    Algorithm::Ps384 => &RSA_PSS_2048_8192_SHA384,
-                    Algorithm::Ps512 => &RSA_PSS_2048_8192_SHA512,
-                    _ => return false,
-                };
-                RsaPublicKeyComponents { n, e }.verify(parameters, message, signature).is_ok()
-            }
-            Kind::Ec { curve, point } => {
-                let (fitting, library) = curve.algorithm();
-                fitting == algorithm && UnparsedPublicKey::new(library, point).verify(message, signature).is_ok()
-            }
-            Kind::Ed25519(key) => {
-                algorithm == Algorithm::EdDsa && UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
-            }
-        }
+        self.fits(algorithm) && self.0.verify(algorithm.scheme(), Message::Whole(message), signature) == Ok(true)
     }
 }
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::Rsa { n, .. } => write!(f, "RSA key of {} bytes", n.len()),
-            Kind::Ec { curve, .. } => write!(f, "ECDSA key on {}", curve.name()),
-            Kind::Ed25519(_) => f.write_str("Ed25519 key"),
-        }
+        write!(f, "PublicKey({:?})", self.0.kind())
     }
 }
 

@@ -6,7 +6,6 @@
 //! but for [`peek`], whose type says so.
 
 mod algorithm;
-mod der;
 mod keys;
 mod sign;
 mod token;

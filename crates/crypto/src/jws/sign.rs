@@ -1,14 +1,7 @@
 //! Signing: private keys, the tokens they make, and the public halves as JSON web keys.
 
 use super::{Algorithm, PublicKey};
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
-    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
-};
+use crate::pk::{Message, PrivateKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use coffer_types::{Json, Object};
@@ -38,13 +31,7 @@ impl std::error::Error for SignError {}
 /// A private key with the one algorithm that it signs with.
 pub struct Signer {
     algorithm: Algorithm,
-    key: Private,
-}
-
-enum Private {
-    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
-    Ec(EcdsaKeyPair),
-    Ed(Ed25519KeyPair),
+    key: PrivateKey,
 }
 
 impl Signer {
@@ -53,11 +40,7 @@ impl Signer {
     /// # Errors
     /// [`SignError::Failed`].
     pub fn generate(algorithm: Algorithm) -> Result<Self, SignError> {
-        let key = match (rsa_encoding(algorithm), ec_algorithm(algorithm)) {
-            (Some(encoding), _) => Private::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| SignError::Failed)?, encoding),
-            (None, Some(ec)) => Private::Ec(EcdsaKeyPair::generate(ec).map_err(|_| SignError::Failed)?),
-            (None, None) => Private::Ed(Ed25519KeyPair::generate().map_err(|_| SignError::Failed)?),
-        };
+        let key = PrivateKey::generate(algorithm.kind()).map_err(|_| SignError::Failed)?;
         Ok(Self { algorithm, key })
     }
 
@@ -66,13 +49,8 @@ impl Signer {
     /// # Errors
     /// [`SignError::Malformed`] also where the key does not fit the algorithm.
     pub fn from_pkcs8(algorithm: Algorithm, der: &[u8]) -> Result<Self, SignError> {
-        let bad = |_| SignError::Malformed;
-        let key = match (rsa_encoding(algorithm), ec_algorithm(algorithm)) {
-            (Some(encoding), _) => Private::Rsa(RsaKeyPair::from_pkcs8(der).map_err(bad)?, encoding),
-            (None, Some(ec)) => Private::Ec(EcdsaKeyPair::from_pkcs8(ec, der).map_err(bad)?),
-            (None, None) => Private::Ed(Ed25519KeyPair::from_pkcs8(der).map_err(bad)?),
-        };
-        Ok(Self { algorithm, key })
+        let key = PrivateKey::from_pkcs8(der).map_err(|_| SignError::Malformed)?;
+        if algorithm.fits(key.kind()) { Ok(Self { algorithm, key }) } else { Err(SignError::Malformed) }
     }
 
     /// Writes the key as unencrypted PKCS#8 DER, for sealing.
@@ -80,14 +58,7 @@ impl Signer {
     /// # Errors
     /// [`SignError::Failed`].
     pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, SignError> {
-        let failed = |_| SignError::Failed;
-        Ok(Zeroizing::new(match &self.key {
-            Private::Rsa(pair, _) => {
-                AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(pair).map_err(failed)?.as_ref().to_vec()
-            }
-            Private::Ec(pair) => pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec(),
-            Private::Ed(pair) => pair.to_pkcs8().map_err(failed)?.as_ref().to_vec(),
-        }))
+        self.key.to_pkcs8().map_err(|_| SignError::Failed)
     }
 
     pub const fn algorithm(&self) -> Algorithm {
@@ -99,13 +70,8 @@ impl Signer {
     /// # Errors
     /// [`SignError::Failed`].
     pub fn public_key(&self) -> Result<PublicKey, SignError> {
-        let failed = |_| SignError::Failed;
-        let der = match &self.key {
-            Private::Rsa(pair, _) => pair.public_key().as_der().map_err(failed)?.as_ref().to_vec(),
-            Private::Ec(pair) => pair.public_key().as_der().map_err(failed)?.as_ref().to_vec(),
-            Private::Ed(pair) => pair.public_key().as_der().map_err(failed)?.as_ref().to_vec(),
-        };
-        PublicKey::from_spki(&der).map_err(|_| SignError::Failed)
+        let public = self.key.public().map_err(|_| SignError::Failed)?;
+        PublicKey::from_spki(public.spki()).map_err(|_| SignError::Failed)
     }
 
     /// The public half as a member of a key set: with `kid`, `use` and `alg` (RFC 7517 section 4).
@@ -144,16 +110,7 @@ impl Signer {
     /// # Errors
     /// [`SignError::Failed`].
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let failed = |_| SignError::Failed;
-        Ok(match &self.key {
-            Private::Rsa(pair, encoding) => {
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(*encoding, &SystemRandom::new(), message, &mut signature).map_err(failed)?;
-                signature
-            }
-            Private::Ec(pair) => pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec(),
-            Private::Ed(pair) => pair.try_sign(message).map_err(failed)?.as_ref().to_vec(),
-        })
+        self.key.sign(self.algorithm.scheme(), Message::Whole(message)).map_err(|_| SignError::Failed)
     }
 }
 
@@ -161,25 +118,4 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Signer({})", self.algorithm)
     }
-}
-
-fn rsa_encoding(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> {
-    Some(match algorithm {
-        Algorithm::Rs256 => &RSA_PKCS1_SHA256,
-        Algorithm::Rs384 => &RSA_PKCS1_SHA384,
-        Algorithm::Rs512 => &RSA_PKCS1_SHA512,
-        Algorithm::Ps256 => &RSA_PSS_SHA256,
-        Algorithm::Ps384 => &RSA_PSS_SHA384,
-        Algorithm::Ps512 => &RSA_PSS_SHA512,
-        _ => return None,
-    })
-}
-
-fn ec_algorithm(algorithm: Algorithm) -> Option<&'static EcdsaSigningAlgorithm> {
-    Some(match algorithm {
-        Algorithm::Es256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
-        Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
-        Algorithm::Es512 => &ECDSA_P521_SHA512_FIXED_SIGNING,
-        _ => return None,
-    })
 }

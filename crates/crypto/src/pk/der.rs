@@ -50,12 +50,26 @@ pub(super) fn bits_of_spki(document: &[u8]) -> Option<&[u8]> {
     spki(document).map(|(_, bits)| bits)
 }
 
+/// The SubjectPublicKeyInfo of an X.509 certificate (RFC 5280 section 4.1). Nothing else of it is looked at.
+pub(super) fn spki_of_certificate(document: &[u8]) -> Option<&[u8]> {
+    let (certificate, _) = value(document, SEQUENCE)?;
+    let (body, _) = value(certificate, SEQUENCE)?;
+    // The version, if it is there; serial number; signature, issuer, validity, subject.
+    let body = value(body, 0xa0).map_or(body, |(_, rest)| rest);
+    let (_, mut body) = value(body, INTEGER)?;
+    for _ in 0..4 {
+        (_, body) = value(body, SEQUENCE)?;
+    }
+    let (_, rest) = value(body, SEQUENCE)?;
+    Some(&body[..body.len() - rest.len()])
+}
+
 /// Modulus and exponent of a PKCS#1 `RSAPublicKey`.
 pub(super) fn rsa_parts(bits: &[u8]) -> Option<(&[u8], &[u8])> {
     let (body, rest) = value(bits, SEQUENCE)?;
     let (modulus, body) = value(body, INTEGER)?;
     let (exponent, end) = value(body, INTEGER)?;
-    (rest.is_empty() && end.is_empty()).then(|| (unsigned(modulus), unsigned(exponent)))
+    (rest.is_empty() && end.is_empty()).then_some((positive(modulus)?, positive(exponent)?))
 }
 
 /// The key inside a PKCS#8 document: PKCS#1's structure of an RSA key.
@@ -144,10 +158,12 @@ fn value(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
-fn unsigned(integer: &[u8]) -> &[u8] {
+/// A number above zero without its sign byte; only the shortest form, as DER has it.
+fn positive(integer: &[u8]) -> Option<&[u8]> {
     match integer {
-        [0, rest @ ..] if !rest.is_empty() => rest,
-        other => other,
+        [0, rest @ ..] if rest.first().is_some_and(|first| first & 0x80 != 0) => Some(rest),
+        [first, ..] if *first != 0 && first & 0x80 == 0 => Some(integer),
+        _ => None,
     }
 }
 
@@ -175,4 +191,43 @@ fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         out.extend_from_slice(part);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_are_not_minimal_or_run_over_are_refused() {
+        assert_eq!(value(&[0x30, 0x02, 1, 2, 3], SEQUENCE), Some((&[1u8, 2][..], &[3u8][..])));
+        for bad in [
+            &[0x30u8][..],
+            &[0x30, 0x02, 1],
+            &[0x30, 0x80, 0, 0],
+            &[0x30, 0x81, 0x02, 1, 2],
+            &[0x30, 0x82, 0x00, 0x02, 1, 2],
+            &[0x30, 0x84, 0, 0, 0, 2, 1, 2],
+            &[0x30, 0x85, 0, 0, 0, 0, 2, 1, 2],
+            &[0x31, 0x01, 1],
+        ] {
+            assert_eq!(value(bad, SEQUENCE), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_positive_and_minimal() {
+        assert_eq!(positive(&[0, 0x80]), Some(&[0x80u8][..]));
+        assert_eq!(positive(&[5]), Some(&[5u8][..]));
+        for bad in [&[0u8][..], &[0x80], &[0, 5], &[]] {
+            assert_eq!(positive(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn written_numbers_read_back() {
+        for digits in [&[1u8, 0, 1][..], &[0x80], &[0xff; 256]] {
+            let (content, rest) = value(&integer(digits), INTEGER).map(|(a, b)| (a.to_vec(), b.to_vec())).unwrap_or_default();
+            assert_eq!((positive(&content), rest.len()), (Some(digits), 0));
+        }
+    }
 }

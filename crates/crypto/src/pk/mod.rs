@@ -31,6 +31,8 @@ pub enum Scheme {
     Pkcs1(Algorithm),
     /// RSASSA-PSS, MGF1 with the same digest, the salt as long as the digest.
     Pss(Algorithm),
+    /// As `Pss`, but checking takes a salt of any length, as others make them.
+    PssAnySalt(Algorithm),
     /// ECDSA, the signature as ASN.1 `SEQUENCE { r, s }`.
     EcdsaAsn1(Algorithm),
     /// ECDSA, the signature as `r || s`, each as long as the curve's order.
@@ -52,6 +54,8 @@ pub enum Message<'a> {
 pub enum PkError {
     /// The bytes are no key of a kind that is known here.
     Malformed,
+    /// RSA of less than 2048 or more than 8192 bits.
+    Size,
     /// The scheme does not fit the key, or the digest its length.
     Mismatch,
     /// The cryptography library does not offer this combination.
@@ -66,6 +70,7 @@ impl fmt::Display for PkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "the bytes are no key of a known kind",
+            Self::Size => "an RSA key must have between 2048 and 8192 bits",
             Self::Mismatch => "the algorithm does not fit the key or the digest",
             Self::Unsupported => "this combination of key and digest is not supported",
             Self::Refused => "the message does not fit the key",

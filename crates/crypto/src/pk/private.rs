@@ -99,8 +99,8 @@ impl PrivateKey {
 
     fn rsa(pair: RsaKeyPair) -> Result<Self, PkError> {
         let bits = u32::try_from(pair.public_modulus_len() * 8).map_err(|_| PkError::Malformed)?;
-        if bits < 2048 {
-            return Err(PkError::Malformed);
+        if !(2048..=8192).contains(&bits) {
+            return Err(PkError::Size);
         }
         Ok(Self { kind: KeyKind::Rsa(bits), inner: Inner::Rsa(Box::new(pair)) })
     }
@@ -189,7 +189,7 @@ impl PrivateKey {
     pub fn sign(&self, scheme: Scheme, message: Message<'_>) -> Result<Vec<u8>, PkError> {
         let failed = |_| PkError::Failed;
         match (&self.inner, scheme) {
-            (Inner::Rsa(pair), Scheme::Pkcs1(algorithm) | Scheme::Pss(algorithm)) => {
+            (Inner::Rsa(pair), Scheme::Pkcs1(algorithm) | Scheme::Pss(algorithm) | Scheme::PssAnySalt(algorithm)) => {
                 let encoding = rsa_encoding(scheme).ok_or(PkError::Unsupported)?;
                 let digest = library_digest(algorithm, &digest_of(algorithm, message)?)?;
                 let mut out = vec![0; pair.public_modulus_len()];
@@ -256,9 +256,9 @@ fn rsa_encoding(scheme: Scheme) -> Option<&'static dyn RsaEncoding> {
         Scheme::Pkcs1(Algorithm::Sha256) => &lib::RSA_PKCS1_SHA256,
         Scheme::Pkcs1(Algorithm::Sha384) => &lib::RSA_PKCS1_SHA384,
         Scheme::Pkcs1(Algorithm::Sha512) => &lib::RSA_PKCS1_SHA512,
-        Scheme::Pss(Algorithm::Sha256) => &lib::RSA_PSS_SHA256,
-        Scheme::Pss(Algorithm::Sha384) => &lib::RSA_PSS_SHA384,
-        Scheme::Pss(Algorithm::Sha512) => &lib::RSA_PSS_SHA512,
+        Scheme::Pss(Algorithm::Sha256) | Scheme::PssAnySalt(Algorithm::Sha256) => &lib::RSA_PSS_SHA256,
+        Scheme::Pss(Algorithm::Sha384) | Scheme::PssAnySalt(Algorithm::Sha384) => &lib::RSA_PSS_SHA384,
+        Scheme::Pss(Algorithm::Sha512) | Scheme::PssAnySalt(Algorithm::Sha512) => &lib::RSA_PSS_SHA512,
         _ => return None,
     })
 }

@@ -20,12 +20,12 @@ impl PublicKey {
     /// Reads DER SubjectPublicKeyInfo.
     ///
     /// # Errors
-    /// [`PkError::Malformed`] for what does not parse, has bytes behind it, or is of an unknown kind or below 2048 bits.
+    /// [`PkError::Malformed`] for what does not parse, has bytes behind it or is of an unknown kind; [`PkError::Size`].
     pub fn from_spki(document: &[u8]) -> Result<Self, PkError> {
         let kind = der::kind_of_spki(document).ok_or(PkError::Malformed)?;
         // The library would notice a key's size only when it checks a signature.
         let algorithm: &'static dyn VerificationAlgorithm = match kind {
-            KeyKind::Rsa(bits) if !(2048..=8192).contains(&bits) => return Err(PkError::Malformed),
+            KeyKind::Rsa(bits) if !(2048..=8192).contains(&bits) => return Err(PkError::Size),
             KeyKind::Rsa(_) => &lib::RSA_PKCS1_2048_8192_SHA256,
             KeyKind::P256 => &lib::ECDSA_P256_SHA256_ASN1,
             KeyKind::P384 => &lib::ECDSA_P384_SHA384_ASN1,
@@ -34,6 +34,23 @@ impl PublicKey {
         };
         UnparsedPublicKey::new(algorithm, der::key_material(kind, document)).parse().map_err(|_| PkError::Malformed)?;
         Ok(Self { kind, spki: document.to_vec() })
+    }
+
+    /// The key of an X.509 certificate in DER. Nothing else of the certificate is looked at.
+    ///
+    /// # Errors
+    /// As [`PublicKey::from_spki`].
+    pub fn of_certificate(document: &[u8]) -> Result<Self, PkError> {
+        Self::from_spki(der::spki_of_certificate(document).ok_or(PkError::Malformed)?)
+    }
+
+    /// Reads PKCS#1 DER (`RSA PUBLIC KEY`).
+    ///
+    /// # Errors
+    /// As [`PublicKey::from_spki`].
+    pub fn from_pkcs1(document: &[u8]) -> Result<Self, PkError> {
+        let (modulus, exponent) = der::rsa_parts(document).ok_or(PkError::Malformed)?;
+        Self::from_rsa(modulus, exponent)
     }
 
     /// Reads the first public key of a PEM text.
@@ -94,7 +111,7 @@ impl PublicKey {
         matches!(self.kind, KeyKind::Rsa(_)).then(|| der::rsa_parts(self.bits())).flatten()
     }
 
-    /// Whether `signature` is of this key and message. [`Scheme::Pss`] takes a salt of any length.
+    /// Whether `signature` is of this key and message.
     ///
     /// # Errors
     /// [`PkError::Mismatch`], [`PkError::Unsupported`]: the question makes no sense. A wrong signature is `false`.
@@ -103,16 +120,19 @@ impl PublicKey {
             UnparsedPublicKey::new(algorithm, self.material()).verify_digest(digest, signature).is_ok()
         };
         match (self.kind, scheme) {
-            (KeyKind::Rsa(_), Scheme::Pkcs1(algorithm)) => {
-                let parameters: &'static dyn VerificationAlgorithm = match algorithm {
-                    Algorithm::Sha256 => &lib::RSA_PKCS1_2048_8192_SHA256,
-                    Algorithm::Sha384 => &lib::RSA_PKCS1_2048_8192_SHA384,
-                    Algorithm::Sha512 => &lib::RSA_PKCS1_2048_8192_SHA512,
+            (KeyKind::Rsa(_), Scheme::Pkcs1(algorithm) | Scheme::Pss(algorithm)) => {
+                let parameters: &'static dyn VerificationAlgorithm = match scheme {
+                    Scheme::Pkcs1(Algorithm::Sha256) => &lib::RSA_PKCS1_2048_8192_SHA256,
+                    Scheme::Pkcs1(Algorithm::Sha384) => &lib::RSA_PKCS1_2048_8192_SHA384,
+                    Scheme::Pkcs1(Algorithm::Sha512) => &lib::RSA_PKCS1_2048_8192_SHA512,
+                    Scheme::Pss(Algorithm::Sha256) => &lib::RSA_PSS_2048_8192_SHA256,
+                    Scheme::Pss(Algorithm::Sha384) => &lib::RSA_PSS_2048_8192_SHA384,
+                    Scheme::Pss(Algorithm::Sha512) => &lib::RSA_PSS_2048_8192_SHA512,
                     _ => return Err(PkError::Unsupported),
                 };
                 Ok(by(parameters, &library_digest(algorithm, &digest_of(algorithm, message)?)?))
             }
-            (KeyKind::Rsa(_), Scheme::Pss(algorithm)) => {
+            (KeyKind::Rsa(_), Scheme::PssAnySalt(algorithm)) => {
                 let (modulus, exponent) = self.rsa_parts().ok_or(PkError::Failed)?;
                 Ok(pss::verify(algorithm, modulus, exponent, &digest_of(algorithm, message)?, signature))
             }
