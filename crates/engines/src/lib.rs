@@ -2,5 +2,10 @@
 
 pub mod cubbyhole;
 pub mod kv;
+pub mod rabbitmq;
 pub mod records;
+mod remote;
 pub mod username;
+
+#[cfg(test)]
+mod fake;

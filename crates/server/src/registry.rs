@@ -4,6 +4,7 @@ use crate::start::StartError;
 use coffer_core::Registry;
 use coffer_engines::cubbyhole::Cubbyhole;
 use coffer_engines::kv;
+use coffer_engines::rabbitmq::RabbitMq;
 
 /// Everything that can be mounted.
 ///
@@ -18,6 +19,7 @@ fn build() -> Result<Registry, Vec<String>> {
         // A mount of kv that names no version is the first.
         .engine::<kv::V1>()?
         .engine::<kv::V2>()?
+        .engine::<RabbitMq>()?
         .engine::<Cubbyhole>()
 }
 

@@ -155,5 +155,6 @@ pub fn registry() -> Registry {
         .engine::<coffer_engines::kv::V1>()
         .and_then(Registry::engine::<coffer_engines::kv::V2>)
         .and_then(Registry::engine::<coffer_engines::cubbyhole::Cubbyhole>)
+        .and_then(Registry::engine::<coffer_engines::rabbitmq::RabbitMq>)
         .expect("the engines' declarations hold")
 }
