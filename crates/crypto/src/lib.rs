@@ -16,5 +16,6 @@ pub mod memory;
 pub mod pk;
 pub mod random;
 pub mod shamir;
+pub mod x509;
 
 pub use zeroize::{Zeroize, Zeroizing};

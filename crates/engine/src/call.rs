@@ -118,8 +118,16 @@ pub struct Remote {
     /// `None` for a unix socket.
     pub ip: Option<IpAddr>,
     pub port: u16,
-    /// DER of the client certificate that the TLS handshake proved.
-    pub certificate: Option<Arc<[u8]>>,
+    /// The client certificate whose key the TLS handshake proved.
+    pub certificate: Option<Arc<ClientCertificate>>,
+}
+
+/// What a client presented in a TLS handshake: it holds the leaf's key, and nothing more is known. DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    pub leaf: Box<[u8]>,
+    /// What it sent along, in its order: for finding a way to an authority, trusted in nothing.
+    pub others: Vec<Box<[u8]>>,
 }
 
 /// What the listener that a call came through allows.

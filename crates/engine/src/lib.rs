@@ -39,7 +39,10 @@ pub mod view;
 pub mod testing;
 
 pub use attempt::{Attempt, Lockout};
-pub use call::{Call, Credential, Fields, LeftOver, ListenerTraits, Permit, Principal, RawFields, Remote, RequestId, WrapAsk};
+pub use call::{
+    Call, ClientCertificate, Credential, Fields, LeftOver, ListenerTraits, Permit, Principal, RawFields, Remote, RequestId,
+    WrapAsk,
+};
 pub use coffer_macros::{Request, Response};
 pub use context::{Ctx, Host, Mount, MountClass, Renewal};
 pub use declare::{Declare, Engine};

@@ -97,8 +97,13 @@ const LIBRARIES: &[Rule] = &[
     },
     Rule {
         why: "only these speak TLS",
-        names: &["rustls", "tokio-rustls", "rustls-native-certs", "rustls-pki-types", "webpki", "webpki-roots", "rcgen"],
+        names: &["rustls", "tokio-rustls", "rustls-native-certs", "webpki-roots"],
         rooms: &["server", "client", "agent", "outside"],
+    },
+    Rule {
+        why: "certificates are read and judged in crypto, or by TLS",
+        names: &["rustls-webpki", "rustls-pki-types", "rcgen"],
+        rooms: &["crypto", "server", "client", "agent", "outside"],
     },
     Rule {
         why: "randomness is an argument; crypto is where it comes from",

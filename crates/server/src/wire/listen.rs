@@ -10,6 +10,7 @@ use super::unix;
 use crate::config::{Bind, Listener};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use coffer_crypto::random::Random;
+use coffer_engine::ClientCertificate;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
@@ -230,14 +231,19 @@ async fn converse<S: Serve>(doorway: Arc<Doorway<S>>, arrival: Arrival, peer: Op
                 Some(config) => {
                     let limit = doorway.endpoint.settings.load().timeouts.header;
                     let Some(stream) = shake_hands(config, stream, limit).await else { return };
-                    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                    peer.certificate = certificate.map(|certificate| Arc::from(&**certificate));
+                    peer.certificate = stream.get_ref().1.peer_certificates().and_then(presented);
                     Stream::Tls(Box::new(stream))
                 }
             }
         }
     };
     connection::serve(&doorway.builder, doorway.endpoint.clone(), stream, peer, stop).await;
+}
+
+/// The leaf first, as TLS has it; in a resumed session what the first handshake proved.
+fn presented(chain: &[rustls::pki_types::CertificateDer<'_>]) -> Option<Arc<ClientCertificate>> {
+    let (leaf, others) = chain.split_first()?;
+    Some(Arc::new(ClientCertificate { leaf: (**leaf).into(), others: others.iter().map(|der| (**der).into()).collect() }))
 }
 
 /// `None` where the client did not manage, or sent plain HTTP, which it is told.

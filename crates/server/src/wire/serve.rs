@@ -59,7 +59,7 @@ pub(super) struct Endpoint<S> {
 pub(super) struct Peer {
     pub(super) ip: Option<IpAddr>,
     pub(super) port: u16,
-    pub(super) certificate: Option<Arc<[u8]>>,
+    pub(super) certificate: Option<Arc<coffer_engine::ClientCertificate>>,
 }
 
 impl<S: Serve> Endpoint<S> {

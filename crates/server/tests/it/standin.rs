@@ -45,7 +45,8 @@ impl Serve for StandIn {
             .with("path", call.path.as_str())
             .with("token", token)
             .with("ip", call.remote.ip.map(|ip| ip.to_string()))
-            .with("certificate", call.remote.certificate.as_ref().map_or(0, |c| c.len()))
+            .with("certificate", call.remote.certificate.as_ref().map_or(0, |c| c.leaf.len()))
+            .with("beside", call.remote.certificate.as_ref().map_or(0, |c| c.others.len()))
             .with("body", Json::Object(call.fields.body))
             .with("metrics", call.listener.unauthed_metrics);
         Ok(Reply::data(data).into_answer())

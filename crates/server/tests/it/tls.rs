@@ -192,6 +192,69 @@ async fn any_client_certificate_is_handed_on_where_none_is_demanded() {
 }
 
 #[tokio::test]
+async fn a_resumed_session_has_the_certificates_of_its_first() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    authority.issue("server", false);
+    stranger.issue("client", true);
+    let server = start(authority.listen("server")).await;
+    let own = CertificateDer::from_pem_file(stranger.path("client.pem")).unwrap();
+    let length = own.len();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let chain = vec![own.clone(), stranger.certificate.clone()];
+        let key = PrivateKeyDer::from_pem_file(stranger.path("client.key")).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let config = config.with_root_certificates(roots).with_client_auth_cert(chain, key).unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        for kind in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+            let mut stream = connect(&server, &connector).await.unwrap();
+            stream.write_all(b"GET /v1/a HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+            let json = read_reply(&mut stream).await.unwrap().json();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind), "{version:?}");
+            assert_eq!((&json["data"]["certificate"], &json["data"]["beside"]), (&length.into(), &1.into()), "{kind:?}");
+        }
+    }
+}
+
+/// Shows one certificate and signs with the key of another.
+#[derive(Debug)]
+struct Borrowed(Arc<rustls::sign::CertifiedKey>);
+
+impl rustls::client::ResolvesClientCert for Borrowed {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_is_worth_nothing() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    authority.issue("server", false);
+    stranger.issue("client", true);
+    stranger.issue("thief", true);
+    let server = start(authority.listen("server")).await;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::from_pem_file(stranger.path("thief.key")).unwrap();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let chain = vec![CertificateDer::from_pem_file(stranger.path("client.pem")).unwrap()];
+        let pair = Arc::new(rustls::sign::CertifiedKey::new(chain, key.clone()));
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.certificate.clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
+        let config = config.with_root_certificates(roots).with_client_cert_resolver(Arc::new(Borrowed(pair)));
+        assert!(get(connect(&server, &TlsConnector::from(Arc::new(config))).await).await.is_none(), "{version:?}");
+    }
+    assert_eq!(server.calls(), 0);
+}
+
+#[tokio::test]
 async fn certificates_are_reloaded_without_dropping_connections() {
     let authority = Authority::new();
     authority.issue("server", false);
