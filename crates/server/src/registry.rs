@@ -1,6 +1,7 @@
 //! The engines and auth methods of this server: one line each.
 
 use crate::start::StartError;
+use coffer_auth::jwt::{Jwt, Oidc};
 use coffer_core::Registry;
 use coffer_engines::cubbyhole::Cubbyhole;
 use coffer_engines::kv;
@@ -20,7 +21,9 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<kv::V1>()?
         .engine::<kv::V2>()?
         .engine::<RabbitMq>()?
-        .engine::<Cubbyhole>()
+        .engine::<Cubbyhole>()?
+        .auth::<Jwt>()?
+        .auth::<Oidc>()
 }
 
 #[cfg(test)]

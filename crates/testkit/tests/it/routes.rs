@@ -25,6 +25,10 @@ async fn server() -> Server {
         let body = format!(r#"{{"type":"{kind}"}}"#);
         assert_eq!(server.call("POST", &format!("sys/mounts/{kind}"), &server.root, &body).await.status, 204);
     }
+    for kind in ["jwt", "oidc"] {
+        let body = format!(r#"{{"type":"{kind}"}}"#);
+        assert_eq!(server.call("POST", &format!("sys/auth/{kind}"), &server.root, &body).await.status, 204);
+    }
     server
 }
 
