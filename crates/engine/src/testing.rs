@@ -7,7 +7,7 @@ use crate::context::{Host, Inner, Mount, MountClass};
 use crate::declare::{Declared, Engine};
 use crate::lease::Terms;
 use crate::outside::{Nothing, Outside};
-use crate::reply::{Answer, LeaseAsk, TokenKind};
+use crate::reply::{Answer, LeaseAsk, Login, TokenKind};
 use crate::route::{Erased, Miss};
 use crate::view::{Plain, Txn, View};
 use coffer_types::json::Limits;
@@ -26,6 +26,8 @@ pub struct Bench {
     pub engine: Arc<dyn Erased>,
     pub mount: Arc<Mount>,
     pub principal: Option<Principal>,
+    /// Where the next calls come from.
+    pub remote: Remote,
     world: Arc<World>,
 }
 
@@ -99,7 +101,7 @@ impl Bench {
             computed: AtomicUsize::new(0),
             outside: outside.unwrap_or_else(|| Arc::new(Nothing)),
         });
-        Self { engine, mount, principal: Some(service_principal("cubby-1")), world }
+        Self { engine, mount, principal: Some(service_principal("cubby-1")), remote: nowhere(), world }
     }
 
     /// Another engine over the same store: a mount after its upgrade.
@@ -219,6 +221,11 @@ impl Bench {
         })
     }
 
+    /// Asks an auth method again for a login that it vouched for, as a renewal of its token does.
+    pub fn renew_login(&self, login: &Login) -> Result<Login, Failed> {
+        self.within(|view, inner| self.engine.renew_login(login.clone(), view, inner).unwrap_or_else(undeclared))
+    }
+
     /// Revokes a lease that a reply asked for.
     pub fn revoke(&self, lease: &LeaseAsk) -> Result<(), Failed> {
         self.within(|view, inner| self.engine.revoke_lease(lease.kind, &lease.internal, view, inner).unwrap_or_else(undeclared))
@@ -272,7 +279,7 @@ impl Bench {
             intents: View::new(txn.clone(), "intents/".into()),
             principal: self.principal.clone(),
             permit: Some(Permit::granted_by_the_decider(operation, Arc::from([Box::from("test")]))),
-            call: Some(Arc::new(call(operation, &format!("{}{path}", self.mount.path)))),
+            call: Some(Arc::new(Call { remote: self.remote.clone(), ..call(operation, &format!("{}{path}", self.mount.path)) })),
             existed: true,
             host: self.world.clone(),
             now: self.world.now(),
@@ -347,6 +354,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const fn nowhere() -> Remote {
+    Remote { ip: None, port: 0, certificate: None }
+}
+
 #[allow(clippy::expect_used, reason = "a test's own path")]
 fn call(operation: Operation, path: &str) -> Call {
     Call {
@@ -358,7 +369,7 @@ fn call(operation: Operation, path: &str) -> Call {
         verb: None,
         fields: Fields::default(),
         wrap: None,
-        remote: Remote { ip: None, port: 0, certificate: None },
+        remote: nowhere(),
         listener: Arc::default(),
         headers: Vec::new(),
     }

@@ -1,6 +1,7 @@
 //! The engines and auth methods of this server: one line each.
 
 use crate::start::StartError;
+use coffer_auth::cert::Cert;
 use coffer_auth::jwt::{Jwt, Oidc};
 use coffer_core::Registry;
 use coffer_engines::cubbyhole::Cubbyhole;
@@ -22,6 +23,7 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<kv::V2>()?
         .engine::<RabbitMq>()?
         .engine::<Cubbyhole>()?
+        .auth::<Cert>()?
         .auth::<Jwt>()?
         .auth::<Oidc>()
 }

@@ -230,6 +230,11 @@ impl Certificate {
         self.known.extended.as_ref().is_none_or(|uses| uses.iter().any(|oid| oid == CLIENT_AUTH || oid == ANY_EXTENDED))
     }
 
+    /// Whether it says that it is for clients; silence is no.
+    pub fn is_for_clients(&self) -> bool {
+        self.known.extended.is_some() && self.may_be_a_clients()
+    }
+
     /// Whether it says that it signs OCSP replies for its issuer; silence is no.
     pub(super) fn is_for_ocsp(&self) -> bool {
         self.known.extended.as_ref().is_some_and(|uses| uses.iter().any(|oid| oid == OCSP_SIGNING))
