@@ -5,16 +5,17 @@ use crate::barrier::Transaction;
 use crate::core::Core;
 use crate::identity::Identity;
 use crate::identity::login::{Asserted, on_login};
+use crate::identity::mfa::{self, PendingLogin};
 use crate::leases::{LeaseRecord, Subject, register};
 use crate::live::Unsealed;
 use crate::router::Mounted;
 use crate::tokens::issue::{NewToken, add_identity, auth, bounded_ttl, issue, normal_policies};
 use crate::tokens::{Authenticated, TokenRecord};
 use crate::wrapping;
-use coffer_crypto::random::base62;
-use coffer_engine::reply::{LeaseAsk, Leased};
-use coffer_engine::{Answer, Call, Login, TokenKind};
-use coffer_types::{Error, Result, Span, Timestamp};
+use coffer_crypto::random::{self, base62};
+use coffer_engine::reply::{Auth, LeaseAsk, Leased};
+use coffer_engine::{Answer, Call, Login, TokenKind, View};
+use coffer_types::{Error, Kind, Result, Span, Timestamp};
 use std::sync::Arc;
 
 /// The step between handle and commit.
@@ -84,44 +85,35 @@ impl Settling<'_> {
         Ok(Leased { id: lease.id, seconds: ttl.secs(), renewable: ask.terms.renewable })
     }
 
+    /// A login gives its token, unless it owes a second factor: then the reply asks for that.
     async fn login(&self, login: Login, answer: &mut Answer) -> Result<Vec<String>> {
-        let mount = &self.mounted.mount;
-        let policies = normal_policies(&login.policies, !login.no_default_policy);
-        if policies.iter().any(|p| p == crate::tokens::record::ROOT_POLICY) {
-            return Err(Error::bad_request("auth methods cannot create root tokens"));
-        }
-        let view = self.txn.root_view();
+        let (view, mount) = (self.txn.root_view(), &self.mounted.mount);
+        check_policies(&login)?;
         let identity = self.identity(&login).await?;
-        let max = if login.max_ttl.is_zero() { mount.max_lease_ttl } else { login.max_ttl.min(mount.max_lease_ttl) };
-        let (ttl, warning) = if login.period.is_zero() {
-            bounded_ttl(login.ttl, mount.default_lease_ttl, max, login.explicit_max_ttl)
-        } else {
-            bounded_ttl(login.period, login.period, login.period, login.explicit_max_ttl)
-        };
-        let new = NewToken {
-            kind: login.kind,
-            policies,
-            path: self.call.path.as_str().to_owned(),
-            display_name: display_name(&mount.path, &login.display_name),
-            meta: login.metadata.clone(),
-            ttl,
-            explicit_max_ttl: login.explicit_max_ttl,
-            period: login.period,
-            num_uses: login.num_uses,
-            bound_cidrs: login.bound_cidrs.clone(),
-            renewable: login.renewable,
-            mount_accessor: mount.accessor.to_string(),
-            entity_id: identity.as_ref().map(|i| i.entity.id.clone()).unwrap_or_default(),
-            login: Some(login),
-            ..NewToken::default()
-        };
-        let (text, record): (_, TokenRecord) = issue(self.live, &*self.core.random, &view, new, self.now).await?;
-        let mut auth = auth(text.expose(), &record, ttl.secs());
-        if let Some(identity) = &identity {
-            add_identity(&mut auth, identity);
+        let required = mfa::required(&view, &mount.accessor, &mount.kind, identity.as_ref()).await?;
+        let path = self.call.path.as_str();
+        if let Some(required) = required {
+            // Somebody of whom nothing is known has no second factor to give.
+            let identity = identity.as_ref().ok_or_else(Error::denied)?;
+            let codes = mfa::codes_of(self.call);
+            if codes.is_empty() {
+                let request = random::uuid(&*self.core.random);
+                PendingLogin::new(&mount.uuid, path, &identity.entity.id, login, self.now).keep(&view, &request)?;
+                answer.mfa = Some(required.show(&request));
+                return Ok(vec![ASKS_FOR_MFA.to_owned()]);
+            }
+            required.check(self.live, &view, self.call, identity, &codes, self.now).await.map_err(|error| {
+                match error.kind() {
+                    Kind::Denied => Error::denied(),
+                    _ => error,
+                }
+            })?;
         }
+        let handing_out =
+            HandingOut { core: self.core, live: self.live, view: &view, mounted: self.mounted, path, now: self.now };
+        let (auth, warnings) = handing_out.token(login, identity.as_ref()).await?;
         answer.auth = Some(Box::new(auth));
-        Ok(warning.into_iter().collect())
+        Ok(warnings)
     }
 
     /// Who logs in: the entity of the alias, found or made in this transaction. A method that names no alias has none.
@@ -139,6 +131,67 @@ impl Settling<'_> {
         };
         let entity = on_login(store, &view, &*self.core.random, &asserted, self.now).await?;
         Identity::load(store, &view, entity).await.map(Some)
+    }
+}
+
+const ASKS_FOR_MFA: &str = "A login request was issued that is subject to MFA validation. Please make sure to validate the login by \
+                            sending another request to mfa/validate endpoint.";
+
+/// The policies of a login's token.
+fn check_policies(login: &Login) -> Result<Vec<String>> {
+    let policies = normal_policies(&login.policies, !login.no_default_policy);
+    if policies.iter().any(|p| p == crate::tokens::record::ROOT_POLICY) {
+        return Err(Error::bad_request("auth methods cannot create root tokens"));
+    }
+    Ok(policies)
+}
+
+/// The last step of a login, when all is proven.
+pub(crate) struct HandingOut<'a> {
+    pub core: &'a Arc<Core>,
+    pub live: &'a Unsealed,
+    pub view: &'a View,
+    /// The auth method's mount.
+    pub mounted: &'a Arc<Mounted>,
+    /// The path of the login.
+    pub path: &'a str,
+    pub now: Timestamp,
+}
+
+impl HandingOut<'_> {
+    /// Makes the token of a login.
+    pub(crate) async fn token(&self, login: Login, identity: Option<&Identity>) -> Result<(Auth, Vec<String>)> {
+        let mount = &self.mounted.mount;
+        let policies = check_policies(&login)?;
+        let max = if login.max_ttl.is_zero() { mount.max_lease_ttl } else { login.max_ttl.min(mount.max_lease_ttl) };
+        let (ttl, warning) = if login.period.is_zero() {
+            bounded_ttl(login.ttl, mount.default_lease_ttl, max, login.explicit_max_ttl)
+        } else {
+            bounded_ttl(login.period, login.period, login.period, login.explicit_max_ttl)
+        };
+        let new = NewToken {
+            kind: login.kind,
+            policies,
+            path: self.path.to_owned(),
+            display_name: display_name(&mount.path, &login.display_name),
+            meta: login.metadata.clone(),
+            ttl,
+            explicit_max_ttl: login.explicit_max_ttl,
+            period: login.period,
+            num_uses: login.num_uses,
+            bound_cidrs: login.bound_cidrs.clone(),
+            renewable: login.renewable,
+            mount_accessor: mount.accessor.to_string(),
+            entity_id: identity.map(|i| i.entity.id.clone()).unwrap_or_default(),
+            login: Some(login),
+            ..NewToken::default()
+        };
+        let (text, record): (_, TokenRecord) = issue(self.live, &*self.core.random, self.view, new, self.now).await?;
+        let mut auth = auth(text.expose(), &record, ttl.secs());
+        if let Some(identity) = identity {
+            add_identity(&mut auth, identity);
+        }
+        Ok((auth, warning.into_iter().collect()))
     }
 }
 

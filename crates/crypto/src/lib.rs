@@ -16,6 +16,7 @@ pub mod memory;
 pub mod pk;
 pub mod random;
 pub mod shamir;
+pub mod totp;
 pub mod x509;
 
 pub use zeroize::{Zeroize, Zeroizing};

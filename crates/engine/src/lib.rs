@@ -23,6 +23,7 @@
 //! reaches outside first says so with [`Ctx::intend`].
 
 pub mod attempt;
+pub mod barcode;
 pub mod call;
 pub mod context;
 pub mod declare;

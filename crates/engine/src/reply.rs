@@ -63,6 +63,8 @@ pub struct Answer {
     pub login: Option<Box<Login>>,
     /// A token that the handler made itself (`auth/token/create`), rendered as `auth`.
     pub auth: Option<Box<Auth>>,
+    /// What a login asks for before it gives a token: rendered in place of that as `auth.mfa_requirement`.
+    pub mfa: Option<Object>,
     pub raw: Option<RawAnswer>,
     /// Rendered as `wrap_info` when the pipeline wrapped this reply.
     pub wrap: Option<WrapInfo>,

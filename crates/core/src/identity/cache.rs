@@ -4,6 +4,7 @@
 //! read from a snapshot taken after the shard's count of changes, and is put in only if that count still stands; a commit
 //! counts before it is acknowledged. A change of an entity concerns its shard, one of a group all shards.
 
+use super::mfa::attempts::Attempts;
 use super::record::{ENTITIES, Entity, GROUPS, Group, MERGED, PREFIX, Pointer, normal_name};
 use super::store::IdentityStore;
 use crate::barrier::Barrier;
@@ -91,6 +92,8 @@ const KEPT: usize = 2048;
 /// The entities of tokens in use, by the id that the token names.
 pub struct Identities {
     pub store: IdentityStore,
+    /// Wrong codes of second factors.
+    pub attempts: Attempts,
     shards: Vec<RwLock<Shard>>,
     hash: RandomState,
 }
@@ -110,7 +113,12 @@ enum Found {
 
 impl Identities {
     pub fn new(store: IdentityStore) -> Self {
-        Self { store, shards: (0..SHARDS).map(|_| RwLock::default()).collect(), hash: RandomState::new() }
+        Self {
+            store,
+            attempts: Attempts::default(),
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            hash: RandomState::new(),
+        }
     }
 
     fn shard(&self, id: &str) -> &RwLock<Shard> {

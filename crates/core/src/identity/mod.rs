@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod engine;
 pub mod login;
+pub mod mfa;
 pub mod record;
 pub mod store;
 

@@ -7,7 +7,7 @@ use crate::router::Mounted;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use coffer_engine::{Ctx, Declare, MountClass, NoInput, Reply, Request};
-use coffer_types::{Error, Json, Kind, Object, Result, Secret};
+use coffer_types::{Error, Kind, Object, Result, Secret};
 use zeroize::Zeroizing;
 
 pub(super) fn declare(d: &mut Declare<Sys>) {
@@ -28,7 +28,6 @@ pub(super) fn declare(d: &mut Declare<Sys>) {
     let groups = "Approval by others before a call; not built.";
     d.at("control-group/request").about(groups).write(accessor);
     d.at("control-group/authorize").about(groups).write(accessor);
-    d.at("mfa/validate").about("A second factor after a login; not built.").public().write(mfa);
     let profiles = "Profiles of the process; use perf or a debugger on the machine.";
     d.at("pprof").about(profiles).sudo().read(profile);
     d.at("pprof/{name}").about(profiles).sudo().read(profile);
@@ -81,22 +80,6 @@ struct Accessor {
 async fn accessor(_cx: Ctx<Sys>, ask: Accessor) -> Result<Reply> {
     let text = if ask.accessor.is_empty() { "missing accessor" } else { "invalid accessor" };
     Err(Error::bad_request(format!("1 error occurred:\n\t* {text}\n\n")))
-}
-
-/// Prove a second factor.
-#[derive(Request)]
-struct Mfa {
-    /// The id that the login gave.
-    #[field(default)]
-    mfa_request_id: String,
-    /// Kept for clients.
-    #[field(rename = "mfa_payload", default)]
-    _mfa_payload: Json,
-}
-
-/// No login asks for a second factor, so no id is right.
-async fn mfa(_cx: Ctx<Sys>, ask: Mfa) -> Result<Reply> {
-    Err(Error::bad_request(if ask.mfa_request_id.is_empty() { "missing request ID" } else { "invalid request ID" }))
 }
 
 async fn profile(_cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {

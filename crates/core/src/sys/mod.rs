@@ -8,6 +8,7 @@ mod explain;
 mod internal;
 mod locked_users;
 mod metrics;
+mod mfa;
 mod mounts;
 mod plugins;
 mod policies;
@@ -66,6 +67,7 @@ impl Engine for Sys {
         quotas::declare(d);
         config::declare(d);
         metrics::declare(d);
+        mfa::declare(d);
         locked_users::declare(d);
         raw::declare(d);
         absent::declare(d);

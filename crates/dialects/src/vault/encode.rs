@@ -67,6 +67,7 @@ fn render(mut answer: Answer, to: Rendering<'_>) -> Response<Bytes> {
 fn document_response(answer: &Answer, to: Rendering<'_>) -> Response<Bytes> {
     let says = answer.data.is_some()
         || answer.auth.is_some()
+        || answer.mfa.is_some()
         || answer.wrap.is_some()
         || answer.leased.is_some()
         || !answer.warnings.is_empty();
@@ -136,9 +137,17 @@ fn envelope(answer: &Answer, id: &str) -> Zeroizing<Vec<u8>> {
         texts(buffer, &answer.warnings);
     }
     buffer.extend_from_slice(b",\"auth\":");
-    match &answer.auth {
-        Some(auth) => write_auth(buffer, auth),
-        None => buffer.extend_from_slice(b"null"),
+    match (&answer.auth, &answer.mfa) {
+        (Some(auth), _) => write_auth(buffer, auth),
+        (None, Some(required)) => {
+            // A login without a token yet: every member is there, and says nothing.
+            buffer.extend_from_slice(b"{\"client_token\":\"\",\"accessor\":\"\",\"policies\":null,\"metadata\":null,");
+            buffer.extend_from_slice(b"\"lease_duration\":0,\"renewable\":false,\"entity_id\":\"\",\"token_type\":\"default\",");
+            buffer.extend_from_slice(b"\"orphan\":false,\"num_uses\":0,\"mfa_requirement\":");
+            write_object(required, buffer);
+            buffer.push(b'}');
+        }
+        (None, None) => buffer.extend_from_slice(b"null"),
     }
     buffer.extend_from_slice(b"}\n");
     out
@@ -205,6 +214,9 @@ fn bound(answer: &Answer, id: &str) -> usize {
     if let Some(wrap) = &answer.wrap {
         let texts = [wrap.token.expose(), &wrap.accessor, &wrap.creation_time, &wrap.creation_path, &wrap.wrapped_accessor];
         bound += 128 + texts.iter().map(|t| string_size_bound(t)).sum::<usize>();
+    }
+    if let Some(required) = &answer.mfa {
+        bound += 320 + object_size_bound(required);
     }
     if let Some(auth) = &answer.auth {
         bound += 320 + string_size_bound(auth.client_token.expose()) + string_size_bound(&auth.accessor);

@@ -302,7 +302,7 @@ async fn external_groups_follow_what_their_mount_says_last() {
     assert_eq!(list(&s.ok("GET", &format!("identity/entity/id/{id}"), "").await, "data/group_ids").len(), 1);
     s.login("one", r#"{"alias":"bob","groups":["ops"]}"#).await;
     assert!(s.reads(&token, "kv/ops").await);
-    assert_eq!(list(&s.ok("GET", &format!("identity/group/id/{group}"), "").await, "data/member_entity_ids"), [id.clone()]);
+    assert_eq!(list(&s.ok("GET", &format!("identity/group/id/{group}"), "").await, "data/member_entity_ids"), std::slice::from_ref(&id));
     // The name that the mount knows it by changes: what was said of the old one is void.
     s.ok("POST", &format!("identity/group-alias/id/{alias}"), r#"{"name":"admins"}"#).await;
     assert!(!s.reads(&token, "kv/ops").await);
@@ -460,7 +460,7 @@ async fn groups_are_no_circles_and_their_members_are_there() {
     }
     assert_eq!(s.root("POST", "identity/group", r#"{"name":"x","type":"weird"}"#).await.error(), "invalid group type \"weird\"");
     // What was refused left nothing half done.
-    assert_eq!(list(&s.ok("GET", "identity/group/name/A", "").await, "data/parent_group_ids"), [b.clone()]);
+    assert_eq!(list(&s.ok("GET", "identity/group/name/A", "").await, "data/parent_group_ids"), std::slice::from_ref(&b));
     s.ok("DELETE", "identity/group/name/B", "").await;
     assert!(list(&s.ok("GET", "identity/group/name/a", "").await, "data/parent_group_ids").is_empty());
     assert!(list(&s.ok("GET", &format!("identity/group/id/{c}"), "").await, "data/member_group_ids").is_empty());

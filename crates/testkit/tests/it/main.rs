@@ -10,6 +10,7 @@ mod kv_races;
 mod kv_upgrade;
 mod list_filter;
 mod metrics;
+mod mfa;
 mod quotas;
 mod raw;
 mod recorded;

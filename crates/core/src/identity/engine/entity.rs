@@ -1,6 +1,7 @@
 //! `identity/entity…`
 
 use super::{IdentityEngine, Of, assignable, show};
+use crate::identity::mfa::record::forget_entity;
 use crate::identity::record::{Entity, normal_name};
 use crate::tokens::engine::Page;
 use coffer_engine::{Ctx, Declare, Reply, Request};
@@ -207,6 +208,7 @@ async fn delete_id(cx: Ctx<IdentityEngine>, ask: Id) -> Result<Reply> {
 async fn delete_name(cx: Ctx<IdentityEngine>, ask: Named) -> Result<Reply> {
     let of = Of::new(cx)?;
     if let Some(found) = of.store().entity_by_name(&of.cx.view, &ask.name).await? {
+        forget_entity(&of.cx.view, &found.id).await?;
         of.store().delete_entity(&of.cx.view, &found);
     }
     Ok(Reply::empty())
@@ -219,6 +221,7 @@ async fn batch_delete(cx: Ctx<IdentityEngine>, ask: BatchDelete) -> Result<Reply
     }
     for id in &ask.entity_ids {
         if let Some(found) = of.store().entity(&of.cx.view, id).await? {
+            forget_entity(&of.cx.view, id).await?;
             of.store().delete_entity(&of.cx.view, &found);
         }
     }

@@ -2,8 +2,10 @@
 //! others' aliases and groups; their policies and metadata are not passed on. Their tokens act as it from then on.
 
 use super::{IdentityEngine, Of};
+use crate::identity::mfa::TotpSecret;
+use crate::identity::mfa::record::{methods_of, secret_key};
 use crate::identity::record::{Alias, Entity};
-use coffer_engine::{Ctx, Declare, Reply, Request};
+use coffer_engine::{Ctx, Declare, Reply, Request, View};
 use coffer_types::{Error, Result};
 
 pub(super) fn declare(d: &mut Declare<IdentityEngine>) {
@@ -22,8 +24,8 @@ struct Merge {
     #[field(default)]
     to_entity_id: String,
     /// Give up the others' MFA secrets where both have one for the same method.
-    #[field(default, rename = "force")]
-    _force: bool,
+    #[field(default)]
+    force: bool,
     /// Where both have an alias of one mount: the aliases that stay. With one entity to merge from.
     #[field(default)]
     conflicting_alias_ids_to_keep: Vec<String>,
@@ -56,6 +58,7 @@ async fn merge(cx: Ctx<IdentityEngine>, ask: Merge) -> Result<Reply> {
         let from = store.entity(view, id).await?;
         let from = from.ok_or_else(|| Error::bad_request("entity id to merge from is invalid"))?;
         take_in(&mut is, &from, keep)?;
+        take_secrets(view, &is, &from, ask.force).await?;
         ended.push(from);
     }
     is.updated = now;
@@ -97,6 +100,23 @@ fn take_in(to: &mut Entity, from: &Entity, keep: &[String]) -> Result<()> {
     }
     to.merged.extend(from.merged.iter().cloned());
     to.merged.push(from.id.clone());
+    Ok(())
+}
+
+/// Second factors go over too, where the one has none for the method yet; else the others' are given up, if so asked.
+async fn take_secrets(view: &View, to: &Entity, from: &Entity, force: bool) -> Result<()> {
+    for method in methods_of(view, &from.id).await? {
+        let (old, new) = (secret_key(&method.id, &from.id), secret_key(&method.id, &to.id));
+        if view.exists(&new).await? {
+            if !force {
+                let text = format!("conflicting MFA config ID {:?} in entity ID {:?}", method.id, from.id);
+                return Err(Error::bad_request(format!("1 error occurred:\n\t* {text}\n\n")));
+            }
+        } else if let Some(secret) = view.get::<TotpSecret>(&old).await? {
+            view.put(&new, &secret)?;
+        }
+        view.delete(&old);
+    }
     Ok(())
 }
 

@@ -1,13 +1,16 @@
 //! `identity/`: entities, aliases and groups, called like an engine.
 
 mod alias;
+mod enforcement;
 mod entity;
 mod group;
 mod group_alias;
 mod lookup;
 mod merge;
+mod mfa;
 mod show;
 
+use super::mfa::pending::sweep;
 use super::store::IdentityStore;
 use crate::core::Core;
 use crate::live::Unsealed;
@@ -44,13 +47,16 @@ impl Engine for IdentityEngine {
     }
 
     fn declare(d: &mut Declare<Self>) {
-        d.about("Who principals are: entities, their aliases, groups.");
+        d.about("Who principals are: entities, their aliases, groups, second factors.");
         entity::declare(d);
         merge::declare(d);
         alias::declare(d);
         group::declare(d);
         group_alias::declare(d);
         lookup::declare(d);
+        mfa::declare(d);
+        enforcement::declare(d);
+        d.beat(|cx: Ctx<Self>| async move { sweep(&cx.view, cx.now()).await });
     }
 }
 
