@@ -33,6 +33,12 @@ pub struct Live {
     pub identities: Identities,
     pub quotas: Quotas,
     pub lockout: crate::lockout::Tries,
+    pub leases: crate::leases::Counts,
+    /// What calls under way have noted before they act outside.
+    pub notes: crate::intents::Notes,
+    pub(crate) tidying: crate::tidy::UnderWay,
+    /// Prefixes that a call is revoking and waits for.
+    pub(crate) sweeping: parking_lot::Mutex<std::collections::HashSet<String>>,
     /// The origins whose pages may call, where that was set over the API.
     pub cors: ArcSwapOption<Cors>,
     pub tokens: TokenStore,
@@ -96,6 +102,10 @@ impl Live {
             identities: Identities::new(IdentityStore::new(&keys.token_salt)),
             quotas: Quotas::default(),
             lockout: crate::lockout::Tries::default(),
+            leases: crate::leases::Counts::default(),
+            notes: crate::intents::Notes::default(),
+            tidying: crate::tidy::UnderWay::default(),
+            sweeping: parking_lot::Mutex::default(),
             cors: ArcSwapOption::empty(),
             tokens: TokenStore::new(&keys.token_salt),
             batch: BatchSealer::new(&keys.batch_tokens),
@@ -106,6 +116,7 @@ impl Live {
         });
         live.rebuild_router().await?;
         live.quotas.load(&view).await?;
+        live.leases.load(&view).await?;
         live.cors.store(settings::load(core, &view).await?.map(Arc::new));
         let txn = live.barrier.begin();
         crate::audit_store::restore(core, &txn.root_view()).await?;
@@ -130,12 +141,14 @@ impl Live {
         if keys.iter().any(|k| k.starts_with(quotas::PREFIX)) {
             let _one_at_a_time = self.rebuild.lock().await;
             self.quotas.load(&self.view()).await?;
+            self.leases.load(&self.view()).await?;
         }
         if keys.iter().any(|k| k.starts_with(settings::PREFIX)) {
             let _one_at_a_time = self.rebuild.lock().await;
             self.cors.store(settings::load(&*self.core()?, &self.view()).await?.map(Arc::new));
         }
-        crate::leases::revoke::end_what_came_late(self, keys).await
+        crate::leases::follow_up(self, keys).await;
+        Ok(())
     }
 
     /// What the policies of a principal come to.

@@ -9,6 +9,7 @@ use crate::audit::{Broker, Decision, Entry, MountInfo, Opened, TokenInfo, Unaudi
 use crate::barrier::{Committed, Transaction};
 use crate::core::Core;
 use crate::decide::{Decided, Question, decide, refused};
+use crate::intents::OfOneRun;
 use crate::leases;
 use crate::live::Unsealed;
 use crate::quotas::{self, Checked};
@@ -105,11 +106,15 @@ impl Core {
     async fn attempts(self: &Arc<Self>, live: &Unsealed, call: &Arc<Call>, journal: &mut Journal<'_>) -> Result<Answer> {
         for _ in 0..ATTEMPTS {
             let txn = live.barrier.begin();
-            let step = Step { core: self, live, txn: &txn, call, now: self.clock.now() };
+            let notes = OfOneRun::new(live);
+            let step = Step { core: self, live, txn: &txn, call, now: self.clock.now(), notes: &notes };
             let outcome = step.run(journal).await;
             match txn.commit().await? {
                 Committed::Conflict => {}
                 Committed::Done(keys) => {
+                    if outcome.is_ok() {
+                        notes.committed();
+                    }
                     live.after_commit(&keys).await?;
                     // Sealed and opened again meanwhile: what is live now was read before this commit.
                     if let Ok(now) = self.unsealed()
@@ -138,17 +143,9 @@ impl Core {
         let auths = answer.auth.iter().chain(wrapped.iter().filter_map(|w| w.auth.as_ref()));
         let tokens = auths.map(|a| &a.client_token).chain(answer.wrap.iter().map(|w| &w.token));
         for text in tokens {
-            let txn = live.barrier.begin();
-            let view = txn.root_view();
             let inner = live.wrapping.open(text.expose());
             let text = inner.as_ref().map_or(text.expose().as_str(), |t| t.as_str());
-            let taken = async {
-                if let Some(token) = live.tokens.get(&view, text).await? {
-                    leases::end_token(live, &view, &token, self.clock.now()).await?;
-                }
-                txn.commit().await
-            };
-            if let Err(error) = taken.await {
+            if let Err(error) = leases::end::end_now(live, text).await {
                 tracing::error!(target: "audit", %error, "a token of a reply that could not be audited was not revoked");
             }
         }
@@ -197,6 +194,7 @@ struct Step<'a> {
     txn: &'a Arc<Transaction>,
     call: &'a Arc<Call>,
     now: Timestamp,
+    notes: &'a Arc<OfOneRun>,
 }
 
 /// A route of the mount's engine, and what its variables captured.
@@ -408,6 +406,7 @@ impl Step<'_> {
         }
         let prepared = target.mounted.engine.prepare(index, operation, target.raw(fields))?;
         let mut answer = (prepared.run)(view, inner).await?;
+        self.notes.finished();
         if let (Some(filter), Some(compiled)) = (&decided.list_filter, &decided.compiled) {
             hide_keys(&mut answer, filter, compiled, path);
         }
@@ -422,6 +421,12 @@ impl Step<'_> {
         };
         let answer = settling.settle(answer).await?;
         self.still_mounted(&target).await?;
+        if &*target.mounted.mount.kind == "cubbyhole"
+            && self.txn.has_writes()
+            && let Ok(Some(owner)) = authenticated
+        {
+            leases::end::depends(&self.txn.root_view(), &owner.token.key).await?;
+        }
         Ok(answer)
     }
 
@@ -483,7 +488,7 @@ impl Step<'_> {
         existed: bool,
     ) -> Arc<Inner> {
         let principal = authenticated.as_ref().ok().and_then(Option::as_ref).map(|a| a.principal.clone());
-        let host = CallHost { core: self.core.clone(), live: self.live.clone(), compiled, now: self.now };
+        let host = CallHost { core: self.core.clone(), live: self.live.clone(), compiled, now: self.now, notes: Some(self.notes.clone()) };
         Arc::new(Inner {
             mount: mounted.mount.clone(),
             intents: self.txn.view(&mounted.intents),
@@ -525,6 +530,8 @@ pub(crate) struct CallHost {
     pub(crate) live: Unsealed,
     pub(crate) compiled: Option<Arc<crate::policies::Compiled>>,
     pub(crate) now: Timestamp,
+    /// Where the run of a call remembers what it noted.
+    pub(crate) notes: Option<Arc<OfOneRun>>,
 }
 
 impl Host for CallHost {
@@ -548,6 +555,9 @@ impl Host for CallHost {
 
     fn commit_now<'a>(&'a self, key: String, value: Option<secret::Bytes>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            if let (Some(notes), Some(_)) = (&self.notes, &value) {
+                notes.noted(&key);
+            }
             let txn = self.live.barrier.begin();
             let view = txn.root_view();
             match value {

@@ -32,7 +32,7 @@ pub struct Settling<'a> {
 impl Settling<'_> {
     pub async fn settle(&self, mut answer: Answer) -> Result<Answer> {
         if let Some(ask) = answer.lease.take() {
-            answer.leased = Some(self.lease(ask)?);
+            answer.leased = Some(self.lease(ask).await?);
         }
         if let Some(login) = answer.login.take() {
             let warnings = self.login(*login, &mut answer).await?;
@@ -53,7 +53,7 @@ impl Settling<'_> {
         says && !handles && answer.raw.is_none() && answer.status.is_none_or(|s| s < 300)
     }
 
-    fn lease(&self, ask: LeaseAsk) -> Result<Leased> {
+    async fn lease(&self, ask: LeaseAsk) -> Result<Leased> {
         let mount = &self.mounted.mount;
         let mut max = if ask.terms.max_ttl.is_zero() { mount.max_lease_ttl } else { ask.terms.max_ttl.min(mount.max_lease_ttl) };
         let token = match self.authenticated {
@@ -79,9 +79,10 @@ impl Settling<'_> {
             renewable: ask.terms.renewable,
             token,
             failures: 0,
+            role: self.call.path.as_str().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
             due: self.now.plus(ttl.duration()),
         };
-        register(&self.txn.root_view(), &lease)?;
+        register(self.live, &self.txn.root_view(), &lease).await?;
         Ok(Leased { id: lease.id, seconds: ttl.secs(), renewable: ask.terms.renewable })
     }
 

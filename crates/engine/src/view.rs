@@ -21,7 +21,13 @@ pub trait Txn: Send + Sync {
     fn children<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> BoxFuture<'a, Result<Vec<String>>>;
     /// Whole keys below `prefix`, strictly after the whole key `after`.
     fn keys<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> BoxFuture<'a, Result<Vec<String>>>;
+    /// Run once this is durable, with the number of its commit; dropped, not run, where it never is. For counts in memory
+    /// that follow the store.
+    fn on_commit(&self, _then: OnCommit) {}
 }
+
+/// See [`Txn::on_commit`].
+pub type OnCommit = Box<dyn FnOnce(u64) + Send>;
 
 /// A stored structure: one byte of format, then JSON. Yesterday's formats are read by [`Record::upgrade`].
 pub trait Record: Serialize + DeserializeOwned + Send {
@@ -108,6 +114,11 @@ impl View {
 
     pub fn delete(&self, key: &str) {
         self.txn.delete(self.key(key));
+    }
+
+    /// See [`Txn::on_commit`].
+    pub fn on_commit(&self, then: OnCommit) {
+        self.txn.on_commit(then);
     }
 
     pub async fn exists(&self, key: &str) -> Result<bool> {

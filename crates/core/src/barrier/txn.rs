@@ -2,7 +2,7 @@
 
 use super::{Barrier, store_error};
 use coffer_engine::BoxFuture;
-use coffer_engine::view::{Plain, Txn, View};
+use coffer_engine::view::{OnCommit, Plain, Txn, View};
 use coffer_storage::{Revision, Snapshot};
 use coffer_types::{Result, secret};
 use parking_lot::Mutex;
@@ -20,11 +20,15 @@ pub struct Transaction {
 struct State {
     reads: BTreeMap<String, Option<Revision>>,
     writes: BTreeMap<String, Option<Plain>>,
+    then: Vec<OnCommit>,
 }
 
 /// See [`Transaction::mark`].
 #[derive(Clone)]
-pub struct Mark(BTreeMap<String, Option<Plain>>);
+pub struct Mark {
+    writes: BTreeMap<String, Option<Plain>>,
+    then: usize,
+}
 
 /// What became of a commit.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,28 +53,41 @@ impl Transaction {
         View::new(self.clone(), prefix.into())
     }
 
+    /// The commit that it sees the state after.
+    pub fn revision(&self) -> u64 {
+        self.snapshot.revision().0
+    }
+
+    /// What was read so far is no precondition. For counting, which writes nothing.
+    pub fn forget_reads(&self) {
+        self.state.lock().reads.clear();
+    }
+
     pub fn has_writes(&self) -> bool {
         !self.state.lock().writes.is_empty()
     }
 
     /// What was written so far, to come back to if a handler fails.
     pub fn mark(&self) -> Mark {
-        Mark(self.state.lock().writes.clone())
+        let state = self.state.lock();
+        Mark { writes: state.writes.clone(), then: state.then.len() }
     }
 
     /// Forgets what was written since.
     pub fn back_to(&self, mark: Mark) {
-        self.state.lock().writes = mark.0;
+        let mut state = self.state.lock();
+        state.writes = mark.writes;
+        state.then.truncate(mark.then);
     }
 
     /// Makes the writes durable, if nothing that was read has changed.
     pub async fn commit(&self) -> Result<Committed> {
-        let (reads, writes) = {
+        let (reads, writes, then) = {
             let mut state = self.state.lock();
             if state.writes.is_empty() {
                 return Ok(Committed::Done(Vec::new()));
             }
-            (std::mem::take(&mut state.reads), std::mem::take(&mut state.writes))
+            (std::mem::take(&mut state.reads), std::mem::take(&mut state.writes), std::mem::take(&mut state.then))
         };
         let keys: Vec<String> = writes.keys().cloned().collect();
         // The plaintexts were made by this transaction and are shared with nobody yet, or copied wiped.
@@ -79,7 +96,12 @@ impl Transaction {
             .map(|(key, plain)| (key, plain.map(|p| Arc::try_unwrap(p).unwrap_or_else(|shared| (*shared).clone()))))
             .collect();
         Ok(match self.barrier.commit(reads, writes).await? {
-            Some(_) => Committed::Done(keys),
+            Some(revision) => {
+                for then in then {
+                    then(revision.0);
+                }
+                Committed::Done(keys)
+            }
             None => Committed::Conflict,
         })
     }
@@ -155,6 +177,10 @@ impl Txn for Transaction {
 
     fn delete(&self, key: String) {
         self.state.lock().writes.insert(key, None);
+    }
+
+    fn on_commit(&self, then: OnCommit) {
+        self.state.lock().then.push(then);
     }
 
     fn children<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> BoxFuture<'a, Result<Vec<String>>> {

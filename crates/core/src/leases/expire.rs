@@ -1,31 +1,58 @@
-//! The clock's side: what is due is revoked, at a bounded rate; intents that a crash left are rolled back.
+//! The clock's side: what is due is revoked, at a bounded rate.
 
-use super::record::TIMES;
-use super::revoke::{housekeeping, revoke};
+use super::end::end_token;
+use super::record::{self, Subject, TIMES};
+use super::revoke::revoke;
 use crate::barrier::Committed;
 use crate::core::Core;
 use crate::live::Unsealed;
-use coffer_engine::view::Txn;
 use coffer_types::{Result, Timestamp};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+pub use crate::housekeeping::finish_revocations;
+pub use crate::intents::{roll_back as roll_back_intents, roll_back_finished};
 
 /// Leases taken from the index at a time.
 const BATCH: usize = 256;
 /// Batches in one beat.
 const BATCHES: usize = 64;
-/// Revocations under way at once.
+/// Tokens that end in one commit.
+const TOKENS: usize = 64;
+/// Revocations by engines under way at once.
 const AT_ONCE: usize = 16;
-/// Intents younger than this may still belong to a call that runs.
-const INTENT_AGE: Duration = Duration::from_secs(60);
+/// An entry that is written may lie as far in the past as its call took.
+const LATE: Duration = Duration::from_secs(300);
+/// Beats after which the index is read from its beginning all the same.
+const FROM_THE_START: u32 = 240;
+
+/// Where the index of times is read from: what has been worked off at its front has left traces in the store that every
+/// reader from the start would have to pass over.
+#[derive(Default)]
+struct From(Option<Timestamp>);
+
+impl From {
+    fn after(&self) -> Option<String> {
+        self.0.map(|time| format!("{TIMES}{:020}", time.secs().max(0)))
+    }
+
+    fn nothing_before(&mut self, now: Timestamp) {
+        let early = now.secs().saturating_sub(i64::try_from(LATE.as_secs()).unwrap_or(i64::MAX));
+        self.0 = Some(Timestamp::from_secs(early));
+    }
+}
 
 /// Revokes what is due as of now. Gives back how many were tried.
 pub async fn expire_due(core: &Arc<Core>) -> Result<usize> {
+    expire_from(core, &mut From::default()).await
+}
+
+async fn expire_from(core: &Arc<Core>, from: &mut From) -> Result<usize> {
     let live = core.unsealed()?;
     let now = core.clock.now();
-    let due: Vec<String> = live
-        .view()
-        .keys(TIMES, None, BATCH)
+    let view = live.view();
+    let due: Vec<String> = view
+        .keys(TIMES, from.after().as_deref(), BATCH)
         .await?
         .into_iter()
         .filter_map(|key| {
@@ -34,8 +61,52 @@ pub async fn expire_due(core: &Arc<Core>) -> Result<usize> {
         })
         .collect();
     let tried = due.len();
-    let mut under_way = tokio::task::JoinSet::new();
+    if tried < BATCH {
+        from.nothing_before(now);
+    }
+    let (mut tokens, mut by_engines) = (Vec::new(), Vec::new());
     for id in due {
+        match record::get(&view, &id).await? {
+            Some(lease) if matches!(lease.subject, Subject::Token(_)) => tokens.push(id),
+            _ => by_engines.push(id),
+        }
+    }
+    drop(view);
+    for some in tokens.chunks(TOKENS) {
+        // One that is renewed or used for the last time just now sends the rest the long way.
+        if !end_tokens(core, &live, some).await? {
+            by_engines.extend_from_slice(some);
+        }
+    }
+    revoke_each(core, &live, by_engines).await;
+    Ok(tried)
+}
+
+/// Ends the tokens of these leases in one commit. `false` is a conflict: nothing happened.
+async fn end_tokens(core: &Arc<Core>, live: &Unsealed, leases: &[String]) -> Result<bool> {
+    let txn = live.barrier.begin();
+    let view = txn.root_view();
+    let now = core.clock.now();
+    for id in leases {
+        let Some(lease) = record::get(&view, id).await?.filter(|l| l.due <= now) else { continue };
+        let Subject::Token(key) = &lease.subject else { continue };
+        match live.tokens.get_key(&view, key).await? {
+            Some(token) => end_token(live, &view, &token, now).await?,
+            None => record::forget(live, &view, &lease),
+        }
+    }
+    match txn.commit().await? {
+        Committed::Conflict => Ok(false),
+        Committed::Done(keys) => {
+            live.after_commit(&keys).await?;
+            Ok(true)
+        }
+    }
+}
+
+async fn revoke_each(core: &Arc<Core>, live: &Unsealed, ids: Vec<String>) {
+    let mut under_way = tokio::task::JoinSet::new();
+    for id in ids {
         if under_way.len() >= AT_ONCE {
             under_way.join_next().await;
         }
@@ -47,93 +118,39 @@ pub async fn expire_due(core: &Arc<Core>) -> Result<usize> {
         });
     }
     while under_way.join_next().await.is_some() {}
-    Ok(tried)
-}
-
-/// Rolls back the effects outside whose calls never committed.
-pub async fn roll_back_intents(core: &Arc<Core>) -> Result<()> {
-    let live = core.unsealed()?;
-    let now = core.clock.now();
-    let router = live.router.load_full();
-    for mounted in router.all() {
-        for kind in mounted.engine.intents() {
-            let folder = format!("{}{kind}/", mounted.intents);
-            for key in live.view().keys(&folder, None, BATCH).await? {
-                let written =
-                    key[folder.len()..].split('-').next().and_then(|s| s.parse().ok()).map_or(now, Timestamp::from_secs);
-                if now.since(written) >= INTENT_AGE {
-                    roll_back(core, &live, mounted, kind, &key, now).await;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn roll_back(core: &Arc<Core>, live: &Unsealed, mounted: &crate::router::Mounted, kind: &str, key: &str, now: Timestamp) {
-    let attempt = async {
-        let txn = live.barrier.begin();
-        let view = txn.root_view();
-        let Some(record) = view.get_bytes(key).await? else { return Ok(()) };
-        let root: Arc<dyn Txn> = txn.clone();
-        let inner = housekeeping(core, live, &root, mounted, now);
-        if let Some(rolled_back) = mounted.engine.roll_back(kind, &record, txn.view(&mounted.prefix), inner) {
-            rolled_back.await?;
-            view.delete(key);
-            if txn.commit().await? == Committed::Conflict {
-                tracing::debug!(target: "rollback", "an intent changed while it was rolled back; it comes again");
-            }
-        }
-        Ok::<_, coffer_types::Error>(())
-    };
-    if let Err(error) = attempt.await {
-        tracing::warn!(target: "rollback", mount = %mounted.mount.path, kind, %error, "an effect outside could not be undone; it will be tried again");
-    }
 }
 
 /// Runs until the server is gone.
 pub async fn run(core: Weak<Core>) {
+    tokio::join!(expire(core.clone()), crate::housekeeping::run(core));
+}
+
+async fn expire(core: Weak<Core>) {
     let mut beat = tokio::time::interval(Duration::from_millis(500));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut beats = 0u32;
-    let mut upkeep = crate::upkeep::Upkeep::default();
+    let (mut beats, mut from) = (0u32, From::default());
     loop {
         beat.tick().await;
         let Some(core) = core.upgrade() else { return };
+        beats = beats.wrapping_add(1);
+        if core.is_sealed() || beats.is_multiple_of(FROM_THE_START) {
+            from = From::default();
+        }
         if core.is_sealed() {
             continue;
         }
-        beats = beats.wrapping_add(1);
         // Bounded: what can't even be postponed stays due, and waits for the next beat.
         for _ in 0..BATCHES {
-            match expire_due(&core).await {
-                Ok(tried) if tried >= BATCH => {}
+            let began = Instant::now();
+            match expire_from(&core, &mut from).await {
+                // Half of the time belongs to the calls that people wait for.
+                Ok(tried) if tried >= BATCH => tokio::time::sleep(began.elapsed().min(Duration::from_millis(250))).await,
                 Ok(_) => break,
                 Err(error) => {
                     tracing::warn!(target: "expiration", %error, "the index of leases could not be read");
                     break;
                 }
             }
-        }
-        if beats.is_multiple_of(4)
-            && let Err(error) = crate::sys::finish_removals(&core).await
-        {
-            tracing::warn!(target: "core", %error, "the data of a removed mount could not be removed; it will be tried again");
-        }
-        if beats.is_multiple_of(2)
-            && let Err(error) = upkeep.run(&core).await
-        {
-            tracing::warn!(target: "core", %error, "mounts could not be asked for their own work");
-        }
-        if beats.is_multiple_of(2)
-            && let Err(error) = upkeep.beat(&core)
-        {
-            tracing::warn!(target: "core", %error, "mounts could not be asked for their work by the clock");
-        }
-        if beats.is_multiple_of(20)
-            && let Err(error) = roll_back_intents(&core).await
-        {
-            tracing::warn!(target: "rollback", %error, "the notes of effects outside could not be read");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Lease records and their indexes.
 
+use crate::live::Live;
 use crate::tokens::TokenRecord;
 use coffer_engine::view::{Record, View};
 use coffer_types::{Result, Span, Timestamp};
@@ -34,6 +35,9 @@ pub struct LeaseRecord {
     /// How often its revocation failed.
     #[serde(default)]
     pub failures: u32,
+    /// The role that it was asked of, where a limit on leases may name one.
+    #[serde(default)]
+    pub role: String,
     /// When the time index says it is due; after a failure later than `expires`.
     pub due: Timestamp,
 }
@@ -85,8 +89,14 @@ impl LeaseRecord {
     }
 }
 
-/// Adds a lease, or writes back one whose `due` has not changed.
-pub fn register(view: &View, lease: &LeaseRecord) -> Result<()> {
+/// Adds a new lease, where the limits on leases let it.
+pub async fn register(live: &Live, view: &View, lease: &LeaseRecord) -> Result<()> {
+    super::end::depends(view, &lease.token).await?;
+    write(view, lease)?;
+    live.leases.admit(live, view, &lease.id, &lease.role).await
+}
+
+fn write(view: &View, lease: &LeaseRecord) -> Result<()> {
     view.put(&format!("{RECORDS}{}", lease.id), lease)?;
     view.put(&lease.time_key(), &Entry {})?;
     if let Some(key) = lease.token_key() {
@@ -100,8 +110,8 @@ pub fn token_lease_id(token: &TokenRecord) -> String {
     format!("{}/h{}", token.path, token.key)
 }
 
-/// The lease that ends a token.
-pub fn register_token(view: &View, token: &TokenRecord) -> Result<()> {
+/// The lease that ends a token; `role` is the one that it logged in with.
+pub async fn register_token(live: &Live, view: &View, token: &TokenRecord, role: &str) -> Result<()> {
     let lease = LeaseRecord {
         id: token_lease_id(token),
         subject: Subject::Token(token.key.clone()),
@@ -113,9 +123,10 @@ pub fn register_token(view: &View, token: &TokenRecord) -> Result<()> {
         renewable: token.renewable,
         token: String::new(),
         failures: 0,
+        role: role.to_owned(),
         due: token.expires,
     };
-    register(view, &lease)
+    register(live, view, &lease).await
 }
 
 pub async fn get(view: &View, id: &str) -> Result<Option<LeaseRecord>> {
@@ -126,11 +137,23 @@ pub async fn get(view: &View, id: &str) -> Result<Option<LeaseRecord>> {
 pub fn move_to(view: &View, lease: &mut LeaseRecord, due: Timestamp) -> Result<()> {
     view.delete(&lease.time_key());
     lease.due = due;
-    register(view, lease)
+    write(view, lease)
+}
+
+/// Its token has ended: the lease is due, and belongs to nobody from now on.
+pub fn detach(view: &View, mut lease: LeaseRecord, now: Timestamp) -> Result<()> {
+    if let Some(key) = lease.token_key() {
+        view.delete(&key);
+    }
+    lease.token.clear();
+    // One that can't be revoked keeps its turn: it is tried as often as it would be.
+    let due = if lease.failures > 0 { lease.due } else { lease.due.min(now) };
+    move_to(view, &mut lease, due)
 }
 
 /// Takes a lease and its index entries away.
-pub fn forget(view: &View, lease: &LeaseRecord) {
+pub fn forget(live: &Live, view: &View, lease: &LeaseRecord) {
+    live.leases.forget(view, &lease.id, &lease.role);
     view.delete(&format!("{RECORDS}{}", lease.id));
     view.delete(&lease.time_key());
     if let Some(key) = lease.token_key() {

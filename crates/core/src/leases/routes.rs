@@ -2,13 +2,16 @@
 
 use super::LeaseRecord;
 use super::record::{self, RECORDS, STUCK, Stuck, Subject};
-use super::revoke::{self, below, housekeeping};
+use super::end::end_token;
+use super::revoke::{self, STUCK_AFTER, housekeeping};
+use super::sweep::{self, Refused, Sweep};
+use crate::live::Unsealed;
 use crate::sys::Sys;
-use crate::tokens::engine::{Page, renew_record};
+use crate::tokens::engine::renew_record;
 use coffer_engine::reply::{Answer, Leased};
 use coffer_engine::view::View;
 use coffer_engine::{Ctx, Declare, NoInput, Renewal, Reply, Request};
-use coffer_types::{Error, Object, Result, Span};
+use coffer_types::{Error, Object, Path, Result, Span};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -104,9 +107,9 @@ async fn lookup(cx: Ctx<Sys>, ask: Lookup) -> Result<Reply> {
 
 async fn list(cx: Ctx<Sys>, ask: List) -> Result<Reply> {
     let prefix = if ask.prefix.is_empty() { String::new() } else { format!("{}/", ask.prefix.trim_end_matches('/')) };
-    let limit = ask.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0).unwrap_or(usize::MAX);
+    let limit = ask.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let after = ask.after.as_deref().filter(|a| !a.is_empty());
-    Ok(Reply::list(cx.view.children(&format!("{RECORDS}{prefix}"), after, limit).await?))
+    crate::listing::children(&cx.view, &format!("{RECORDS}{prefix}"), after, limit).await
 }
 
 async fn renew(cx: Ctx<Sys>, ask: OneLease) -> Result<Reply> {
@@ -160,90 +163,212 @@ async fn renew(cx: Ctx<Sys>, ask: OneLease) -> Result<Reply> {
 
 /// Due now: the expirer revokes it within its beat; with `sync` before this returns.
 async fn revoke_one(cx: Ctx<Sys>, ask: OneLease) -> Result<Reply> {
-    queue(&cx, vec![ask.id()?.to_owned()], ask.sync).await
-}
-
-async fn revoke_prefix(cx: Ctx<Sys>, ask: Prefix) -> Result<Reply> {
-    let ids = below(&cx.view, &prefix(&ask.prefix)?, usize::MAX).await?;
-    queue(&cx, ids, ask.sync).await
-}
-
-fn prefix(text: &str) -> Result<String> {
-    let text = text.trim_end_matches('/');
-    if text.is_empty() { Err(Error::bad_request("prefix must be specified")) } else { Ok(format!("{text}/")) }
-}
-
-async fn queue(cx: &Ctx<Sys>, ids: Vec<String>, sync: bool) -> Result<Reply> {
+    let id = ask.id()?;
     let core = cx.engine.core()?;
     let live = core.unsealed()?;
-    if sync {
-        for id in ids {
-            revoke::revoke(&core, &live, &id).await?;
+    if ask.sync {
+        if let Err(error) = revoke::revoke(&core, &live, id).await {
+            return Err(Refused { id: id.to_owned(), error }.into_error());
         }
         return Ok(Reply::empty());
     }
-    for id in ids {
-        if let Some(mut lease) = record::get(&cx.view, &id).await? {
-            // A token stops at once; what an engine must undo outside is queued.
-            if let Subject::Token(key) = &lease.subject
-                && let Some(token) = live.tokens.get_key(&cx.view, key).await?
-            {
-                revoke::end_token(&live, &cx.view, &token, cx.now()).await?;
-            } else {
-                record::move_to(&cx.view, &mut lease, cx.now())?;
-            }
+    if let Some(mut lease) = record::get(&cx.view, id).await? {
+        // A token stops at once; what an engine must undo outside is queued.
+        if let Subject::Token(key) = &lease.subject
+            && let Some(token) = live.tokens.get_key(&cx.view, key).await?
+        {
+            end_token(&live, &cx.view, &token, cx.now()).await?;
+        } else {
+            record::move_to(&cx.view, &mut lease, cx.now())?;
         }
     }
     Ok(Reply::empty().status(202))
 }
 
+async fn revoke_prefix(cx: Ctx<Sys>, ask: Prefix) -> Result<Reply> {
+    let core = cx.engine.core()?;
+    let live = core.unsealed()?;
+    let sweep = Sweep::of(folder(&ask.prefix)?, cx.now());
+    if !ask.sync {
+        sweep::begin(&cx.view, &*core.random, &sweep)?;
+        return Ok(Reply::empty().status(202));
+    }
+    match sweep::run_now(&core, &live, &sweep).await? {
+        Some(refused) => Err(refused.into_error()),
+        None => Ok(Reply::empty()),
+    }
+}
+
+fn folder(text: &str) -> Result<String> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() { Err(Error::bad_request("prefix must be specified")) } else { Ok(format!("{text}/")) }
+}
+
 async fn revoke_force(cx: Ctx<Sys>, ask: Prefix) -> Result<Reply> {
     let core = cx.engine.core()?;
     let live = core.unsealed()?;
-    revoke::revoke_below(&core, &live, &prefix(&ask.prefix)?, true).await?;
+    let sweep = Sweep { force: true, ..Sweep::of(folder(&ask.prefix)?, cx.now()) };
+    sweep::run_now(&core, &live, &sweep).await?;
     Ok(Reply::empty())
 }
 
-/// A lease and its entries change in one commit, so there is nothing to find unless the store was changed by hand.
 async fn tidy(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
-    for index in [record::TIMES, record::BY_TOKEN] {
-        for key in cx.view.keys(index, None, usize::MAX).await? {
-            let id = key[index.len()..].split_once('/').map_or("", |(_, id)| id);
-            if record::get(&cx.view, id).await?.is_none() {
-                cx.view.delete(&key);
+    crate::tidy::start(&cx.engine.core()?, crate::tidy::What::Leases)
+}
+
+/// Ask for what could not be revoked.
+#[derive(Request)]
+struct Stuckness {
+    /// `irrevocable`: after so many tries that a person should look; `failing`: after any.
+    #[field(query, rename = "type", default)]
+    kind: String,
+    /// At most so many, 10,000 without; `none` for no limit of the caller's own.
+    #[field(query, default)]
+    limit: String,
+    /// Leases after this one.
+    #[field(query, default)]
+    after: String,
+}
+
+/// Replies hold at most so many leases.
+const MOST: usize = 10_000;
+/// Entries read at a time.
+const PAGE: usize = 512;
+
+impl Stuckness {
+    /// How often the revocation of what is asked for has failed.
+    fn at_least(&self) -> Result<Option<u32>> {
+        match self.kind.as_str() {
+            "irrevocable" => Ok(Some(STUCK_AFTER)),
+            "failing" => Ok(Some(1)),
+            "" | "all" => Ok(None),
+            _ => Err(Error::bad_request("invalid type: it is \"irrevocable\" or \"failing\"")),
+        }
+    }
+
+    fn limit(&self) -> Result<usize> {
+        match self.limit.as_str() {
+            "" | "none" => Ok(MOST),
+            text => match text.parse::<usize>() {
+                Ok(n) if n > 0 => Ok(n.min(MOST)),
+                _ => Err(Error::bad_request("limit must be 'none' or a positive integer")),
+            },
+        }
+    }
+}
+
+/// Goes through what could not be revoked until `each` has seen enough.
+async fn stuck(view: &View, after: &str, mut each: impl FnMut(&str, Stuck) -> bool) -> Result<()> {
+    let mut after = (!after.is_empty()).then(|| format!("{STUCK}{after}"));
+    loop {
+        let keys = view.keys(STUCK, after.as_deref(), PAGE).await?;
+        for key in &keys {
+            if let Some(stuck) = view.get::<Stuck>(key).await?
+                && !each(&key[STUCK.len()..], stuck)
+            {
+                return Ok(());
             }
         }
+        if keys.len() < PAGE {
+            return Ok(());
+        }
+        after = keys.into_iter().next_back();
     }
-    Ok(Reply::empty()
-        .status(202)
-        .warn("Tidy operation successfully started. Any information from the operation will be printed to the server's logs."))
 }
 
-async fn irrevocable(cx: Ctx<Sys>, _page: Page) -> Result<Reply> {
-    let mut leases = Vec::new();
-    for key in cx.view.keys(STUCK, None, 10_000).await? {
-        if let Some(stuck) = cx.view.get::<Stuck>(&key).await? {
-            let shown = Object::new()
-                .with("lease_id", &key[STUCK.len()..])
+/// The accessor of the mount that a lease id is of.
+fn mount_accessor(live: &Unsealed, id: &str) -> String {
+    let router = live.router.load();
+    let found = Path::parse(id).ok().and_then(|path| router.resolve(&path).map(|(m, _)| m.record.accessor.clone()));
+    found.unwrap_or_default()
+}
+
+async fn irrevocable(cx: Ctx<Sys>, ask: Stuckness) -> Result<Reply> {
+    // The reference knows no other list either: all leases are listed below their paths.
+    let at_least = ask.at_least()?.ok_or_else(Error::not_found)?;
+    let (limit, live) = (ask.limit()?, cx.engine.core()?.unsealed()?);
+    let (mut leases, mut more) = (Vec::new(), false);
+    stuck(&cx.view, &ask.after, |id, stuck| {
+        if stuck.failures < at_least {
+            return true;
+        }
+        if leases.len() == limit {
+            more = true;
+            return false;
+        }
+        leases.push(
+            Object::new()
                 .with("error", stuck.reason)
-                .with("since", stuck.since.rfc3339())
-                .with("failures", stuck.failures);
-            leases.push(shown);
-        }
-    }
-    Ok(Reply::data(Object::new().with("lease_count", leases.len()).with("leases", leases)))
+                .with("failures", stuck.failures)
+                .with("last_attempt", stuck.since.rfc3339())
+                .with("lease_id", id)
+                .with("mount_id", mount_accessor(&live, id)),
+        );
+        true
+    })
+    .await?;
+    let reply = Reply::data(Object::new().with("lease_count", leases.len()).with("leases", leases));
+    Ok(if more { reply.warn("There are more leases than are listed: ask again with after=, the last lease_id.") } else { reply })
 }
 
-async fn count(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
+/// Leases of each mount by its accessor, as the reference counts those that can't be revoked; without a type, or with
+/// `all`, all leases by the paths of their mounts and of their roles.
+async fn count(cx: Ctx<Sys>, ask: Stuckness) -> Result<Reply> {
     let live = cx.engine.core()?.unsealed()?;
-    let router = live.router.load_full();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for mounted in router.all() {
-        let found = below(&cx.view, &mounted.mount.path, usize::MAX).await?.len();
-        if found > 0 {
-            counts.insert(mounted.mount.path.to_string(), found);
+    if let Some(at_least) = ask.at_least()? {
+        stuck(&cx.view, "", |id, stuck| {
+            if stuck.failures >= at_least {
+                *counts.entry(mount_accessor(&live, id)).or_default() += 1;
+            }
+            true
+        })
+        .await?;
+        let total: usize = counts.values().sum();
+        return Ok(Reply::data(Object::new().with("counts", counts.into_iter().collect::<Object>()).with("lease_count", total)));
+    }
+    let mut by_path = ByPath::default();
+    let router = live.router.load_full();
+    let mut after = String::new();
+    loop {
+        let ids = revoke::below(&cx.view, "", &after, PAGE * 8).await?;
+        for id in &ids {
+            let mount = Path::parse(id).ok().and_then(|path| router.resolve(&path).map(|(m, _)| m.mount.path.clone()));
+            *counts.entry(mount.map_or_else(String::new, |m| m.to_string())).or_default() += 1;
+            by_path.add(id);
         }
+        match ids.into_iter().next_back() {
+            Some(last) => after = last,
+            None => break,
+        }
+        tokio::task::yield_now().await;
     }
     let total: usize = counts.values().sum();
-    Ok(Reply::data(Object::new().with("lease_count", total).with("counts", counts.into_iter().collect::<Object>())))
+    let shown = Object::new()
+        .with("counts", counts.into_iter().collect::<Object>())
+        .with("counts_per_path", by_path.counts.into_iter().collect::<Object>())
+        .with("lease_count", total);
+    let reply = Reply::data(shown);
+    Ok(if by_path.left_out { reply.warn("There are more paths than counts_per_path shows.") } else { reply })
+}
+
+/// Counts by what leases were asked of: `database/creds/app`, `auth/userpass/login/bob`. Ids come in the order of their
+/// paths, so what is small can make room for nothing: the first ones are shown.
+#[derive(Default)]
+struct ByPath {
+    counts: BTreeMap<String, usize>,
+    left_out: bool,
+}
+
+impl ByPath {
+    fn add(&mut self, id: &str) {
+        let path = id.rsplit_once('/').map_or(id, |(path, _)| path);
+        if let Some(count) = self.counts.get_mut(path) {
+            *count += 1;
+        } else if self.counts.len() < MOST {
+            self.counts.insert(path.to_owned(), 1);
+        } else {
+            self.left_out = true;
+        }
+    }
 }

@@ -159,6 +159,7 @@ impl Core {
                 login: None,
                 mount_accessor: String::new(),
                 wrapping: false,
+                marked: true,
             },
         )?;
         Ok(text)

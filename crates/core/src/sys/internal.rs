@@ -92,7 +92,7 @@ async fn namespaces(_cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
 }
 
 async fn tokens(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
-    let total = cx.view.keys(RECORDS, None, usize::MAX).await?.len();
+    let total = crate::listing::count(&cx.view, RECORDS).await?;
     let counters = Object::new().with("service_tokens", Object::new().with("total", total));
     Ok(Reply::data(Object::new().with("counters", counters)))
 }

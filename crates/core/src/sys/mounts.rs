@@ -9,6 +9,7 @@ pub(crate) use show::shown_in_ui;
 
 use super::Sys;
 use crate::core::Core;
+use crate::leases::sweep::{self, Sweep};
 use crate::mounts::{self, MountRecord, Tune};
 use ask::{Enable, Named, TuneAsk};
 use coffer_engine::{Ctx, Declare, MountClass, NoInput, Reply};
@@ -132,7 +133,9 @@ async fn disable(cx: &Ctx<Sys>, class: MountClass, path: &MountPath) -> Result<R
     let live = core.unsealed()?;
     let Some(mut record) = mounts::find(&cx.view, class, path).await?.filter(|m| !m.going) else { return Ok(Reply::empty()) };
     // What only the engine can revoke is revoked while it still answers.
-    crate::leases::revoke::revoke_below(&core, &live, &record.whole_path(), false).await?;
+    if let Some(refused) = sweep::run_now(&core, &live, &Sweep::of_mount(&record, cx.now())).await? {
+        return Err(refused.into_error());
+    }
     record.going = true;
     mounts::update(&cx.view, &record).await?;
     crate::quotas::follow_mount(&cx.view, &record.whole_path(), None).await?;

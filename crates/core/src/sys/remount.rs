@@ -1,11 +1,12 @@
 //! `sys/remount`: a mount moves to another path, in one commit; its data stays where it is, under its own uuid.
 
 use super::Sys;
+use crate::leases::sweep::{self, Sweep};
 use crate::mounts;
 use coffer_crypto::random::uuid;
 use coffer_engine::view::Record;
 use coffer_engine::{Ctx, Declare, MountClass, Reply, Request};
-use coffer_types::{Error, MountPath, Object, Result};
+use coffer_types::{Error, MountPath, Object, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub(super) fn declare(d: &mut Declare<Sys>) {
@@ -73,7 +74,12 @@ async fn remount(cx: Ctx<Sys>, ask: Remount) -> Result<Reply> {
         return Err(Error::bad_request(format!("no matching mount at \"{}/\"", ask.from.trim_matches('/'))));
     };
     // Leases are named by their path: those of the old one end with it, as in the reference.
-    crate::leases::revoke::revoke_below(&core, &live, &record.whole_path(), false).await?;
+    let leased = Sweep::of_mount(&record, cx.now());
+    if let Some(refused) = sweep::run_now(&core, &live, &leased).await? {
+        return Err(refused.into_error());
+    }
+    // And those that come before this commits: after it the mount leases under its new path.
+    sweep::begin(&cx.view, &*core.random, &Sweep { until: Timestamp(i64::MAX), ..leased })?;
     mounts::remove(&cx.view, &record).await?;
     let left = record.whole_path();
     to.as_str().clone_into(&mut record.path);

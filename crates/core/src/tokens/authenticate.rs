@@ -3,6 +3,7 @@
 use super::batch;
 use super::record::{SPENT, TokenRecord};
 use crate::identity::Identity;
+use crate::leases::end::in_force;
 use crate::live::Live;
 use coffer_engine::view::View;
 use coffer_engine::{Credential, Principal, Remote, TokenKind};
@@ -45,9 +46,9 @@ pub async fn authenticate(live: &Live, view: &View, presented: &Presented<'_>, n
     if !token.expires.is_never() && token.expires <= now {
         return Err(Error::denied());
     }
-    // No token outlives its parent. A stored one goes with it, but one made while the parent was being revoked may stand
-    // for a moment longer; a batch token is nowhere stored.
-    if !token.parent.is_empty() && !live.tokens.get_key(view, &token.parent).await?.is_some_and(|p| p.is_live(now)) {
+    // No token outlives what it descends from: with a token its whole tree is out of force, though its records may take a
+    // while to go, and batch tokens have none.
+    if !in_force(&live.tokens, view, &token, now).await? {
         return Err(Error::denied());
     }
     if !token.bound_cidrs.is_empty() && !remote.ip.is_some_and(|ip| in_any(&token.bound_cidrs, ip)) {

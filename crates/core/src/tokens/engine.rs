@@ -65,12 +65,19 @@ async fn find(cx: &Ctx<TokenEngine>, text: &str) -> Result<Option<TokenRecord>> 
     let live = cx.engine.live()?;
     let found =
         if text.starts_with(super::batch::PREFIX) { live.batch.open(text) } else { live.tokens.get(&cx.view, text).await? };
-    Ok(found.filter(|t| t.is_live(cx.now()) || t.is_spent()))
+    standing(cx, found).await
+}
+
+/// What has expired stands until it is cleared away, and so does what descends from a token that has ended; nobody sees it or
+/// brings it back in between.
+async fn standing(cx: &Ctx<TokenEngine>, found: Option<TokenRecord>) -> Result<Option<TokenRecord>> {
+    let Some(token) = found.filter(|t| t.is_live(cx.now()) || t.is_spent()) else { return Ok(None) };
+    let live = cx.engine.live()?;
+    Ok(crate::leases::end::in_force(&live.tokens, &cx.view, &token, cx.now()).await?.then_some(token))
 }
 
 async fn find_accessor(cx: &Ctx<TokenEngine>, accessor: &str) -> Result<TokenRecord> {
     let live = cx.engine.live()?;
-    // What has expired stands until it is cleared away; nobody brings it back in between.
-    let found = live.tokens.by_accessor(&cx.view, accessor).await?.filter(|t| t.is_live(cx.now()) || t.is_spent());
-    found.ok_or_else(|| Error::bad_request("1 error occurred:\n\t* invalid accessor\n\n"))
+    let found = live.tokens.by_accessor(&cx.view, accessor).await?;
+    standing(cx, found).await?.ok_or_else(|| Error::bad_request("1 error occurred:\n\t* invalid accessor\n\n"))
 }

@@ -66,10 +66,15 @@ pub async fn issue(
         return Err(Error::internal("a token that is not root's must end"));
     }
     let service = new.kind == TokenKind::Service;
+    let role = login_role(&new);
+    let own_text = new.id.is_some() && service;
     let text = new.id.map_or_else(|| new_token(random), Secret::new);
     let key = if service { live.tokens.key(text.expose()) } else { String::new() };
     if service && live.tokens.get_key(view, &key).await?.is_some() {
         return Err(Error::bad_request("cannot create a token with a duplicate ID"));
+    }
+    if own_text {
+        leases::end::refuse_ending(view, &key).await?;
     }
     let record = TokenRecord {
         accessor: if service { new_accessor(random) } else { String::new() },
@@ -94,16 +99,26 @@ pub async fn issue(
         login: new.login,
         mount_accessor: new.mount_accessor,
         wrapping: new.wrapping,
+        marked: true,
         key,
     };
     if !service {
         return Ok((live.batch.seal(&record, random)?, record));
     }
+    leases::end::depends(view, &record.parent).await?;
     live.tokens.put(view, &record)?;
     if !record.expires.is_never() {
-        leases::register_token(view, &record)?;
+        leases::register_token(live, view, &record, &role).await?;
     }
     Ok((text, record))
+}
+
+/// The role that a token is asked of, as limits on leases name it: the one that the auth method says in its metadata, else
+/// the token role, else the last name of the path (`auth/userpass/login/bob`).
+fn login_role(new: &NewToken) -> String {
+    let said = new.login.as_ref().and_then(|l| l.metadata.get("role_name").or_else(|| l.metadata.get("role")));
+    let named = said.or(Some(&new.role)).filter(|r| !r.is_empty()).cloned();
+    named.unwrap_or_else(|| new.path.rsplit('/').next().unwrap_or_default().to_owned())
 }
 
 /// The `auth` of a reply for a token.

@@ -71,6 +71,9 @@ pub struct TokenRecord {
     /// A response-wrapping token: usable for nothing but unwrapping.
     #[serde(default)]
     pub wrapping: bool,
+    /// What it makes leaves a mark ([`crate::leases::end`]): made by a program that keeps them.
+    #[serde(default)]
+    pub marked: bool,
 }
 
 impl Record for TokenRecord {

@@ -107,6 +107,7 @@ async fn make(cx: Ctx<TokenEngine>, ask: Create, role: Option<Role>, orphan: boo
     if parent.num_uses > 0 || parent.is_spent() {
         return Err(Error::bad_request("restricted use token cannot generate child tokens"));
     }
+    crate::leases::end::room_for_a_child(&live.tokens, &cx.view, &parent).await?;
     let sudo = cx.host().has_sudo(Operation::Update, &path);
     let mut warnings = Vec::new();
 

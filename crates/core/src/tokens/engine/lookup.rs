@@ -50,7 +50,7 @@ async fn lookup_accessor(cx: Ctx<TokenEngine>, ask: LookupAccessor) -> Result<Re
 }
 
 async fn accessors(cx: Ctx<TokenEngine>, page: crate::tokens::engine::roles::Page) -> Result<Reply> {
-    Ok(Reply::list(cx.view.children(ACCESSORS, page.after(), page.limit()).await?))
+    crate::listing::children(&cx.view, ACCESSORS, page.after(), page.asked()).await
 }
 
 /// With what its entity adds, where there is one that adds anything.

@@ -1,9 +1,7 @@
 //! Revoking tokens, and tidying what a crash could have left.
 
 use super::TokenEngine;
-use crate::leases::end_token;
-use crate::leases::revoke::end_token_keep_children;
-use crate::tokens::record::{ACCESSORS, AccessorRecord, CHILDREN, RECORDS};
+use crate::leases::{end_token, end_token_keep_children};
 use coffer_engine::{Ctx, Declare, NoInput, Reply, Request, TokenKind};
 use coffer_types::{Error, Result, Secret};
 
@@ -75,22 +73,6 @@ async fn revoke_orphan(cx: Ctx<TokenEngine>, ask: Revoke) -> Result<Reply> {
     Ok(Reply::empty())
 }
 
-/// Since every end of a token is one commit there is nothing to find, unless the store was changed by hand.
 async fn tidy(cx: Ctx<TokenEngine>, _: NoInput) -> Result<Reply> {
-    for accessor in cx.view.children(ACCESSORS, None, usize::MAX).await? {
-        let key = format!("{ACCESSORS}{accessor}");
-        if let Some(found) = cx.view.get::<AccessorRecord>(&key).await?
-            && !cx.view.exists(&format!("{RECORDS}{}", found.key)).await?
-        {
-            cx.view.delete(&key);
-        }
-    }
-    for key in cx.view.keys(CHILDREN, None, usize::MAX).await? {
-        let child = key.rsplit('/').next().unwrap_or_default();
-        if !cx.view.exists(&format!("{RECORDS}{child}")).await? {
-            cx.view.delete(&key);
-        }
-    }
-    let said = "Tidy operation successfully started. Any information from the operation will be printed to the server's logs.";
-    Ok(Reply::empty().status(202).warn(said))
+    crate::tidy::start(&cx.engine.core()?, crate::tidy::What::Tokens)
 }

@@ -113,7 +113,12 @@ impl Page {
     }
 
     pub(crate) fn limit(&self) -> usize {
-        self.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0).unwrap_or(usize::MAX)
+        self.asked().unwrap_or(usize::MAX)
+    }
+
+    /// The limit, if one was asked for.
+    pub(crate) fn asked(&self) -> Option<usize> {
+        self.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0)
     }
 }
 
