@@ -25,7 +25,10 @@ pub(crate) async fn run(core: Weak<Core>) {
         log(finish_revocations(&core).await, "what revocations have left could not be revoked; it will be tried again");
         log(crate::intents::roll_back_finished(&core).await, "effects outside of calls that failed could not be undone");
         if beats.is_multiple_of(4) {
-            log(crate::sys::finish_removals(&core).await, "the data of a removed mount could not be removed; it will be tried again");
+            log(
+                crate::sys::finish_removals(&core).await,
+                "the data of a removed mount could not be removed; it will be tried again",
+            );
             log(count(&core).await, "the leases could not be counted");
         }
         if beats.is_multiple_of(2) {

@@ -488,7 +488,13 @@ impl Step<'_> {
         existed: bool,
     ) -> Arc<Inner> {
         let principal = authenticated.as_ref().ok().and_then(Option::as_ref).map(|a| a.principal.clone());
-        let host = CallHost { core: self.core.clone(), live: self.live.clone(), compiled, now: self.now, notes: Some(self.notes.clone()) };
+        let host = CallHost {
+            core: self.core.clone(),
+            live: self.live.clone(),
+            compiled,
+            now: self.now,
+            notes: Some(self.notes.clone()),
+        };
         Arc::new(Inner {
             mount: mounted.mount.clone(),
             intents: self.txn.view(&mounted.intents),

@@ -1,7 +1,8 @@
 //! Limits on the number of leases: the rules that the store keeps, and the counts that follow it.
 //!
-//! A token that ends has a lease, so these are limits on tokens too; those that never end (root's) are in no count. A lease
-//! must fit into every rule that it falls under.
+//! A token that ends has a lease, so these are limits on tokens too; those that never end are in no count, and none of root's
+//! is refused. Of the rules that are stored, the narrowest that fits a lease refuses; the one that every server has refuses
+//! besides.
 //!
 //! Counts are in memory, so that logins do not meet on one record. Each is a number at one revision of the store, counted on
 //! a snapshot in the background, and what commits after that revision changed. What a call is about to add is held in
@@ -33,7 +34,7 @@ const PAGE: usize = 1024;
 pub struct Rule {
     /// A mount with its slash, a path in one, such a path with a `*` at its end, or nothing: everything.
     pub path: String,
-    /// Only leases of this role; empty for all.
+    /// Leases of this role alone; empty for all.
     #[serde(default)]
     pub role: String,
     /// 0 is no limit; the default rule's only.
@@ -65,13 +66,57 @@ impl Rule {
 
 /// All rules by name, the default one among them.
 pub async fn rules(view: &View) -> Result<BTreeMap<String, Rule>> {
-    let mut rules = BTreeMap::from([(DEFAULT.to_owned(), Rule::by_default())]);
+    let mut rules = stored(view).await?;
+    rules.entry(DEFAULT.to_owned()).or_insert_with(Rule::by_default);
+    Ok(rules)
+}
+
+async fn stored(view: &View) -> Result<BTreeMap<String, Rule>> {
+    let mut rules = BTreeMap::new();
     for key in view.keys(RULES, None, usize::MAX).await? {
         if let Some(rule) = view.get::<Rule>(&key).await? {
             rules.insert(key[RULES.len()..].to_owned(), rule);
         }
     }
     Ok(rules)
+}
+
+/// A rule by its name.
+pub async fn rule(view: &View, name: &str) -> Result<Option<Rule>> {
+    let stored = view.get(&format!("{RULES}{name}")).await?;
+    Ok(stored.or_else(|| (name == DEFAULT).then(Rule::by_default)))
+}
+
+/// Stores a rule. Another one of the same path and role is an error that names it.
+pub async fn put(view: &View, name: &str, rule: &Rule) -> Result<()> {
+    crate::quotas::change(view).await?;
+    let same = |r: &Rule| r.path == rule.path && r.role == rule.role;
+    if let Some((other, _)) = stored(view).await?.iter().find(|(other, r)| *other != name && same(r)) {
+        return Err(Error::bad_request(format!("quota rule with similar properties exists under the name {other:?}")));
+    }
+    view.put(&format!("{RULES}{name}"), rule)
+}
+
+/// Removes a rule; the default one is as it was at first.
+pub async fn remove(view: &View, name: &str) -> Result<()> {
+    crate::quotas::change(view).await?;
+    view.delete(&format!("{RULES}{name}"));
+    Ok(())
+}
+
+/// A mount goes, or moves to another path: its rules go or move with it.
+pub async fn follow_mount(view: &View, mount: &str, to: Option<&str>) -> Result<()> {
+    for (name, mut rule) in stored(view).await? {
+        let Some(inside) = rule.path.strip_prefix(mount) else { continue };
+        match to {
+            None => remove(view, &name).await?,
+            Some(to) => {
+                rule.path = format!("{to}{inside}");
+                put(view, &name, &rule).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The counts of a server.
@@ -85,6 +130,8 @@ pub struct Counts {
 struct Counter {
     name: String,
     rule: Rule,
+    /// Nobody stored it.
+    built_in: bool,
     /// Shared with the counter that takes this one's place when only the limit changes.
     state: Arc<Mutex<State>>,
 }
@@ -110,26 +157,42 @@ impl Counts {
     pub async fn load(&self, view: &View) -> Result<()> {
         let before = self.counters.load_full();
         let mut counters = Vec::new();
-        for (name, rule) in rules(view).await?.into_iter().filter(|(_, rule)| rule.max_leases > 0) {
+        let stored = stored(view).await?;
+        let built_in = (!stored.contains_key(DEFAULT)).then(|| (DEFAULT.to_owned(), Rule::by_default(), true));
+        let all = stored.into_iter().map(|(name, rule)| (name, rule, false)).chain(built_in);
+        for (name, rule, built_in) in all.filter(|(_, rule, _)| rule.max_leases > 0) {
             let same = |c: &&Arc<Counter>| c.rule.path == rule.path && c.rule.role == rule.role;
             let state = before.iter().find(same).map(|c| c.state.clone()).unwrap_or_default();
-            counters.push(Arc::new(Counter { name, rule, state }));
+            // The narrowest first.
+            counters.push(Arc::new(Counter { name, rule, built_in, state }));
         }
+        counters.sort_by_key(|c| std::cmp::Reverse((!c.rule.role.is_empty(), c.rule.path.len())));
         self.counters.store(Arc::new(counters));
         Ok(())
     }
 
-    /// Lets a lease into this transaction, or says which limit it is one too many for.
-    pub(super) async fn admit(&self, live: &Live, view: &View, id: &str, role: &str) -> Result<()> {
-        let mut held = Vec::new();
+    /// Lets a lease into this transaction, or says which limit it is one too many for. One of a root token is counted and not
+    /// refused: somebody must be able to raise the limit.
+    pub(super) async fn admit(&self, live: &Live, view: &View, id: &str, (role, root): (&str, bool)) -> Result<()> {
+        let (mut held, mut refuses) = (Vec::new(), true);
         for counter in self.counters.load_full().iter().filter(|c| c.rule.counts(id, role)) {
-            if counter.name != DEFAULT && counter.state.lock().counted.is_none() {
-                self.count(live).await?;
-            }
-            held.push(counter.reserve(id)?);
+            counter.known(self, live).await?;
+            held.push(counter.reserve(id, !root && (refuses || counter.built_in))?);
+            refuses &= counter.built_in;
         }
         if !held.is_empty() {
             view.on_commit(Box::new(move |at| held.into_iter().for_each(|h| h.committed(at))));
+        }
+        Ok(())
+    }
+
+    /// Refuses a batch token where a lease would be refused: it has none, and stands for work that has.
+    pub async fn refuse_if_full(&self, live: &Live, path: &str, role: &str) -> Result<()> {
+        let (id, mut refuses) = (format!("{path}/b"), true);
+        for counter in self.counters.load_full().iter().filter(|c| c.rule.counts(&id, role)) {
+            counter.known(self, live).await?;
+            drop(counter.reserve(&id, refuses || counter.built_in)?);
+            refuses &= counter.built_in;
         }
         Ok(())
     }
@@ -162,10 +225,16 @@ impl Counts {
 }
 
 impl Counter {
-    fn reserve(self: &Arc<Self>, id: &str) -> Result<Held> {
+    /// Waits for the count of a rule that somebody stored.
+    async fn known(&self, counts: &Counts, live: &Live) -> Result<()> {
+        let unknown = !self.built_in && self.state.lock().counted.is_none();
+        if unknown { counts.count(live).await } else { Ok(()) }
+    }
+
+    fn reserve(self: &Arc<Self>, id: &str, refuses: bool) -> Result<Held> {
         let mut state = self.state.lock();
         let most = i64::try_from(self.rule.max_leases).unwrap_or(i64::MAX);
-        if state.counted.is_some() && state.leases.saturating_add(state.reserved) >= most {
+        if refuses && state.counted.is_some() && state.leases.saturating_add(state.reserved) >= most {
             let path = id.rsplit_once('/').map_or(id, |(path, _)| path);
             let (name, most) = (&self.name, self.rule.max_leases);
             return Err(Error::new(
@@ -274,18 +343,19 @@ mod tests {
 
     #[test]
     fn what_is_held_in_reserve_counts_and_comes_back_if_it_never_commits() {
-        let counter = Arc::new(Counter { name: "n".to_owned(), rule: rule("", ""), state: Arc::default() });
+        let counter = Arc::new(Counter { name: "n".to_owned(), rule: rule("", ""), built_in: false, state: Arc::default() });
         counter.state.lock().counted = Some(10);
-        let (one, two) = (counter.reserve("a/b").unwrap(), counter.reserve("a/c").unwrap());
-        let refused = counter.reserve("a/d").err().unwrap();
+        let (one, two) = (counter.reserve("a/b", true).unwrap(), counter.reserve("a/c", true).unwrap());
+        let refused = counter.reserve("a/d", true).err().unwrap();
         assert_eq!(refused.kind(), Kind::TooMany);
         assert!(refused.public().contains("sys/quotas/lease-count/n"), "{}", refused.public());
         drop(one);
         two.committed(11);
-        let third = counter.reserve("a/d").unwrap();
-        assert!(counter.reserve("a/e").is_err());
+        let third = counter.reserve("a/d", true).unwrap();
+        assert!(counter.reserve("a/e", true).is_err());
         third.committed(12);
-        assert_eq!((counter.state.lock().leases, counter.state.lock().reserved), (2, 0));
+        let state = counter.state.lock();
+        assert_eq!((state.leases, state.reserved), (2, 0));
     }
 
     #[test]

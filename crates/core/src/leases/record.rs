@@ -93,7 +93,7 @@ impl LeaseRecord {
 pub async fn register(live: &Live, view: &View, lease: &LeaseRecord) -> Result<()> {
     super::end::depends(view, &lease.token).await?;
     write(view, lease)?;
-    live.leases.admit(live, view, &lease.id, &lease.role).await
+    live.leases.admit(live, view, &lease.id, (&lease.role, false)).await
 }
 
 fn write(view: &View, lease: &LeaseRecord) -> Result<()> {
@@ -126,7 +126,8 @@ pub async fn register_token(live: &Live, view: &View, token: &TokenRecord, role:
         role: role.to_owned(),
         due: token.expires,
     };
-    register(live, view, &lease).await
+    write(view, &lease)?;
+    live.leases.admit(live, view, &lease.id, (&lease.role, token.is_root())).await
 }
 
 pub async fn get(view: &View, id: &str) -> Result<Option<LeaseRecord>> {

@@ -1,8 +1,8 @@
 //! `sys/leases/…` and its older names `sys/renew`, `sys/revoke…`.
 
 use super::LeaseRecord;
-use super::record::{self, RECORDS, STUCK, Stuck, Subject};
 use super::end::end_token;
+use super::record::{self, RECORDS, STUCK, Stuck, Subject};
 use super::revoke::{self, STUCK_AFTER, housekeeping};
 use super::sweep::{self, Refused, Sweep};
 use crate::live::Unsealed;

@@ -80,7 +80,7 @@ impl Record for Version {
     const FORMAT: u8 = 1;
 }
 
-async fn change(view: &View) -> Result<()> {
+pub(crate) async fn change(view: &View) -> Result<()> {
     let version = view.get::<Version>(TABLE).await?.map_or(0, |v| v.changes);
     view.put(TABLE, &Version { changes: version + 1 })
 }
@@ -127,7 +127,7 @@ pub async fn follow_mount(view: &View, mount: &str, to: Option<&str>) -> Result<
             }
         }
     }
-    Ok(())
+    crate::leases::counts::follow_mount(view, mount, to).await
 }
 
 pub async fn config(view: &View) -> Result<Config> {

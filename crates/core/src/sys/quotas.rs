@@ -1,6 +1,7 @@
-//! `sys/quotas/…`: rate limits.
+//! `sys/quotas/…`: rate limits, and limits on the number of leases.
 
 use super::Sys;
+use crate::leases::counts;
 use crate::mounts::{self, MountRecord};
 use crate::quotas::{self, Config, Rule};
 use coffer_engine::{Ctx, Declare, MountClass, NoInput, Reply, Request};
@@ -9,11 +10,19 @@ use coffer_types::{Error, Json, Name, Object, Result, Span};
 
 pub(super) fn declare(d: &mut Declare<Sys>) {
     d.at("quotas/config").about("What holds for all quotas.").plain(CONFIG).read(read_config).write(write_config);
+    d.at("quotas/lease-count").about("The limits on the number of leases.").list(list_leases);
+    d.at("quotas/lease-count/{name}")
+        .about("A limit on the number of leases.")
+        .plain(LEASES)
+        .read(read_leases)
+        .write(write_leases)
+        .delete(delete_leases);
     d.at("quotas/rate-limit").about("The rate limits.").list(list);
     d.at("quotas/rate-limit/{name}").about("A rate limit.").plain(RULE).read(read).write(write).delete(delete);
 }
 
 const CONFIG: &[&str] = &["enable_rate_limit_audit_logging", "enable_rate_limit_response_headers", "rate_limit_exempt_paths"];
+const LEASES: &[&str] = &["inheritable", "max_leases", "path", "role", "type"];
 const RULE: &[&str] = &["block_interval", "inheritable", "interval", "path", "rate", "role", "type"];
 /// The most calls in an interval: beyond it a limit limits nothing.
 const MOST: f64 = 1e9;
@@ -129,6 +138,77 @@ async fn write(cx: Ctx<Sys>, ask: RuleAsk) -> Result<Reply> {
     let inheritable = ask.inheritable.unwrap_or(path.is_empty());
     let rule = Rule { path, rate, interval, block_interval: ask.block_interval, inheritable };
     quotas::put(&cx.view, ask.name.as_str(), &rule).await?;
+    Ok(Reply::empty())
+}
+
+/// Write a limit on the number of leases.
+#[derive(Request)]
+struct LeasesAsk {
+    /// Its name. `default` is the one that every server has.
+    #[field(path)]
+    name: Name,
+    /// A mount, or a path in one, or such a path with `*` at its end; everything without.
+    #[field(default)]
+    path: String,
+    /// How many leases there may be. For `default` 0 means any number.
+    max_leases: Option<i64>,
+    /// Only leases of this role.
+    #[field(default)]
+    role: String,
+    /// Whether it holds in namespaces below; there are none.
+    inheritable: Option<bool>,
+    /// `lease-count`.
+    #[field(rename = "type", default)]
+    kind: String,
+}
+
+async fn list_leases(cx: Ctx<Sys>, _: NoInput) -> Result<Reply> {
+    Ok(Reply::list(counts::rules(&cx.view).await?.into_keys().collect()))
+}
+
+async fn read_leases(cx: Ctx<Sys>, ask: Named) -> Result<Reply> {
+    let rule = counts::rule(&cx.view, ask.name.as_str()).await?.ok_or_else(Error::not_found)?;
+    let live = cx.engine.core()?.unsealed()?;
+    if rule.max_leases > 0 {
+        live.leases.count(&live).await?;
+    }
+    let shown = Object::new()
+        .with("counter", live.leases.counted(ask.name.as_str()))
+        .with("inheritable", rule.inheritable)
+        .with("max_leases", rule.max_leases)
+        .with("name", ask.name.as_str())
+        .with("path", rule.path)
+        .with("role", rule.role)
+        .with("type", "lease-count");
+    Ok(Reply::data(shown))
+}
+
+async fn write_leases(cx: Ctx<Sys>, ask: LeasesAsk) -> Result<Reply> {
+    if !["", "lease-count"].contains(&ask.kind.as_str()) {
+        return Err(Error::bad_request("the type of this quota is \"lease-count\""));
+    }
+    let default = ask.name.as_str() == counts::DEFAULT;
+    let max_leases = match ask.max_leases.map(u64::try_from) {
+        Some(Ok(max)) if max > 0 || default => max,
+        _ => return Err(Error::bad_request("'max_leases' must be a number above zero")),
+    };
+    if default && !(ask.path.is_empty() && ask.role.is_empty()) {
+        return Err(Error::bad_request("the quota \"default\" is for everything: it has no path and no role"));
+    }
+    let mounts = mounts::load(&cx.view).await?;
+    // Every lease has a role: the one of the login or, in a secrets engine, the last name of the path.
+    if !ask.role.is_empty() && ask.path.trim_matches('/').is_empty() {
+        return Err(Error::bad_request("a quota for a role needs the path of a mount"));
+    }
+    let path = place(&mounts, &ask.path, "")?;
+    let inheritable = ask.inheritable.unwrap_or(path.is_empty());
+    let rule = counts::Rule { path, role: ask.role, max_leases, inheritable };
+    counts::put(&cx.view, ask.name.as_str(), &rule).await?;
+    Ok(Reply::empty())
+}
+
+async fn delete_leases(cx: Ctx<Sys>, ask: Named) -> Result<Reply> {
+    counts::remove(&cx.view, ask.name.as_str()).await?;
     Ok(Reply::empty())
 }
 

@@ -103,6 +103,7 @@ pub async fn issue(
         key,
     };
     if !service {
+        live.leases.refuse_if_full(live, &record.path, &role).await?;
         return Ok((live.batch.seal(&record, random)?, record));
     }
     leases::end::depends(view, &record.parent).await?;

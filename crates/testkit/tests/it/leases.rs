@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 /// A store that takes less at once than the real one, and dies when it is told to.
-struct Bounded {
+pub(crate) struct Bounded {
     inner: Memory,
     most: AtomicUsize,
     /// Commits until it dies.
@@ -21,20 +21,20 @@ struct Bounded {
 }
 
 impl Bounded {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { inner: Memory::new(), most: AtomicUsize::new(usize::MAX), left: AtomicI64::new(i64::MAX) })
     }
 
-    fn take_at_most(&self, bytes: usize) {
+    pub(crate) fn take_at_most(&self, bytes: usize) {
         self.most.store(bytes, SeqCst);
     }
 
-    fn die_after(&self, commits: i64) {
+    pub(crate) fn die_after(&self, commits: i64) {
         self.left.store(commits, SeqCst);
     }
 
     /// As after a restart of the machine.
-    fn live_again(&self) {
+    pub(crate) fn live_again(&self) {
         self.left.store(i64::MAX, SeqCst);
     }
 }
@@ -72,12 +72,12 @@ impl Store for Bounded {
     }
 }
 
-fn engines() -> Registry {
+pub(crate) fn engines() -> Registry {
     registry().engine::<Accounts>().expect("sound declarations")
 }
 
 /// A server on this store, initialised.
-async fn on(store: Arc<Bounded>) -> Server {
+pub(crate) async fn on(store: Arc<Bounded>) -> Server {
     let mut server = Server::sealed(engines(), CoreConfig::default()).await;
     server.store = store;
     server = again(server).await;
@@ -103,7 +103,7 @@ async fn again(server: Server) -> Server {
     Server { core, ..server }
 }
 
-async fn restarted(server: Server) -> Server {
+pub(crate) async fn restarted(server: Server) -> Server {
     let server = again(server).await;
     unseal(&server).await;
     server
@@ -114,13 +114,13 @@ async fn unseal(server: &Server) {
     assert_eq!(open.status, 200, "{}", open.text);
 }
 
-async fn token(server: &Server, by: &str, body: &str) -> String {
+pub(crate) async fn token(server: &Server, by: &str, body: &str) -> String {
     let made = server.call("POST", "auth/token/create", by, body).await;
     assert_eq!(made.status, 200, "{}", made.text);
     made.text_at("auth/client_token").to_owned()
 }
 
-async fn keys(server: &Server, prefix: &str) -> Vec<String> {
+pub(crate) async fn keys(server: &Server, prefix: &str) -> Vec<String> {
     server.core.unsealed().unwrap().view().keys(prefix, None, usize::MAX).await.unwrap()
 }
 
@@ -128,7 +128,7 @@ async fn status(server: &Server, token: &str) -> u16 {
     server.call("GET", "auth/token/lookup-self", token, "").await.status
 }
 
-async fn database(server: &Server, name: &str) -> Arc<MemoryDatabase> {
+pub(crate) async fn database(server: &Server, name: &str) -> Arc<MemoryDatabase> {
     let body = format!(r#"{{"type":"accounts","options":{{"database":"{name}"}}}}"#);
     let mounted = server.call("POST", "sys/mounts/db", &server.root, &body).await;
     assert_eq!(mounted.status, 204, "{}", mounted.text);
@@ -136,17 +136,17 @@ async fn database(server: &Server, name: &str) -> Arc<MemoryDatabase> {
     MemoryDatabase::named(name)
 }
 
-async fn creds(server: &Server, token: &str) -> Replied {
+pub(crate) async fn creds(server: &Server, token: &str) -> Replied {
     let made = server.call("GET", "db/creds/app", token, "").await;
     assert_eq!(made.status, 200, "{}", made.text);
     made
 }
 
-async fn post(server: &Server, path: &str, body: &str) -> Replied {
+pub(crate) async fn post(server: &Server, path: &str, body: &str) -> Replied {
     server.call("POST", path, &server.root, body).await
 }
 
-const ALL: &str = r#"{"policies":["root"],"ttl":"1h"}"#;
+pub(crate) const ALL: &str = r#"{"policies":["root"],"ttl":"1h"}"#;
 
 /// A token with many children, one of which has children, with accounts and secrets of its own.
 struct Tree {
@@ -187,7 +187,7 @@ async fn nothing_left(server: &Server) {
     assert!(keys(server, &cubbyhole).await.is_empty());
 }
 
-async fn finish(server: &Server) {
+pub(crate) async fn finish(server: &Server) {
     for _ in 0..4 {
         finish_revocations(&server.core).await.unwrap();
         expire_due(&server.core).await.unwrap();

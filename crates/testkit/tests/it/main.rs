@@ -8,6 +8,7 @@ mod extremes;
 mod identity;
 mod kv_races;
 mod kv_upgrade;
+mod lease_quotas;
 mod leases;
 mod list_filter;
 mod metrics;
