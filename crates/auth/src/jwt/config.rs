@@ -77,6 +77,11 @@ impl Config {
         self.pubkeys.iter().map(parse).collect()
     }
 
+    /// Whether logins through the browser are configured.
+    pub(crate) fn has_browser(&self) -> bool {
+        !self.discovery_url.is_empty() && !self.client_id.is_empty()
+    }
+
     /// Whether the provider sends its answer as a form.
     pub(crate) fn form_post(&self) -> bool {
         self.response_mode == "form_post"

@@ -1,13 +1,14 @@
 //! Logins with signed tokens of another issuer (`jwt`), and through a browser with OpenID Connect (`oidc`): two kinds of one method.
 //! <https://developer.hashicorp.com/vault/api-docs/auth/jwt>
 //!
-//! A token is verified in `coffer_crypto::jws`; here is what must be true of its claims ([`claims`]), and where an issuer's
-//! keys come from ([`keys`]).
+//! A token is verified in `coffer_crypto::jws`; here is what must be true of its claims ([`claims`]), where an issuer's
+//! keys come from ([`keys`]), and the ways through the browser ([`oidc`]).
 
 mod claims;
 mod config;
 mod keys;
 mod login;
+mod oidc;
 mod role;
 
 use coffer_engine::{Ctx, Declare, Engine, Mount, Reply};
@@ -39,6 +40,13 @@ impl<const OIDC: bool> Engine for Method<OIDC> {
             .exists(role::exists)
             .delete(role::delete);
         d.at("login").about("Logs in with a token.").public().write(login::login);
+        d.at("oidc/auth_url").about("Begins a login through the browser.").public().write(oidc::auth_url);
+        d.at("oidc/callback")
+            .about("Where the provider sends the browser back to.")
+            .public()
+            .read(oidc::callback)
+            .write(oidc::callback);
+        d.at("oidc/poll").about("Asks whether a login through the browser is done.").public().write(oidc::poll);
         d.renew_login(login::renew);
         d.otherwise(otherwise);
     }
