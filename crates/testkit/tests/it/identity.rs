@@ -302,7 +302,10 @@ async fn external_groups_follow_what_their_mount_says_last() {
     assert_eq!(list(&s.ok("GET", &format!("identity/entity/id/{id}"), "").await, "data/group_ids").len(), 1);
     s.login("one", r#"{"alias":"bob","groups":["ops"]}"#).await;
     assert!(s.reads(&token, "kv/ops").await);
-    assert_eq!(list(&s.ok("GET", &format!("identity/group/id/{group}"), "").await, "data/member_entity_ids"), std::slice::from_ref(&id));
+    assert_eq!(
+        list(&s.ok("GET", &format!("identity/group/id/{group}"), "").await, "data/member_entity_ids"),
+        std::slice::from_ref(&id)
+    );
     // The name that the mount knows it by changes: what was said of the old one is void.
     s.ok("POST", &format!("identity/group-alias/id/{alias}"), r#"{"name":"admins"}"#).await;
     assert!(!s.reads(&token, "kv/ops").await);

@@ -67,15 +67,39 @@ struct Create {
     max_validation_attempts: i64,
 }
 
-/// Change a TOTP method.
+/// Change a TOTP method: what is left out becomes what it is for a new one.
 #[derive(Request)]
 struct Change {
     /// Its id.
     #[field(path)]
     method_id: String,
-    /// The fields of a new one.
-    #[field(rest)]
-    rest: Object,
+    /// Its name; stays where it is left out.
+    #[field(default)]
+    method_name: String,
+    /// What authenticators show beside the code.
+    #[field(default)]
+    issuer: String,
+    /// How long a code is good for.
+    #[field(default = Span::from_secs(30))]
+    period: Span,
+    /// Bytes of new keys.
+    #[field(default = 20)]
+    key_size: i64,
+    /// Pixels of the QR code of new keys; 0 for none.
+    #[field(default = 200)]
+    qr_size: i64,
+    /// SHA1, SHA256 or SHA512.
+    #[field(default = "SHA1".to_owned())]
+    algorithm: String,
+    /// 6 or 8.
+    #[field(default = 6)]
+    digits: i64,
+    /// Steps before and after now whose codes are good: 0 or 1.
+    #[field(default = 1)]
+    skew: i64,
+    /// How many wrong codes may follow one another before waiting begins.
+    #[field(default = 5)]
+    max_validation_attempts: i64,
 }
 
 /// Name a method.
@@ -124,12 +148,23 @@ async fn create(cx: Ctx<IdentityEngine>, ask: Create) -> Result<Reply> {
 async fn change(cx: Ctx<IdentityEngine>, ask: Change) -> Result<Reply> {
     let mut methods = Methods::read(&cx.view).await?;
     let at = methods.0.iter().position(|m| m.id == ask.method_id).ok_or_else(Error::not_found)?;
-    let fields = coffer_engine::Fields { body: ask.rest, ..coffer_engine::Fields::default() };
-    let mut create = Create::read(&mut coffer_engine::RawFields { captures: Vec::new(), fields })?;
-    if create.method_name.is_empty() {
-        create.method_name.clone_from(&methods.0[at].name);
+    let Change {
+        method_id,
+        mut method_name,
+        issuer,
+        period,
+        key_size,
+        qr_size,
+        algorithm,
+        digits,
+        skew,
+        max_validation_attempts,
+    } = ask;
+    if method_name.is_empty() {
+        method_name.clone_from(&methods.0[at].name);
     }
-    let method = checked(create, ask.method_id)?;
+    let create = Create { method_name, issuer, period, key_size, qr_size, algorithm, digits, skew, max_validation_attempts };
+    let method = checked(create, method_id)?;
     if !method.name.is_empty() && methods.0.iter().any(|m| m.id != method.id && m.name == method.name) {
         let text = format!("a login MFA method configuration with the method name {} already exists", method.name);
         return Err(Error::bad_request(text));

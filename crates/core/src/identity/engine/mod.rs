@@ -99,3 +99,66 @@ fn assignable(policies: &[String]) -> Result<Vec<String>> {
     }
     Ok(policies)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_engine::MountClass;
+    use coffer_engine::declare::Declared;
+    use coffer_engine::openapi::{Document, Mounted};
+    use coffer_engine::route::Factory;
+    use coffer_types::Json;
+    use coffer_types::json::{Limits, parse};
+
+    /// Every recorded path below `identity/` but those of the token issuer: method, fields with their types, marks.
+    #[test]
+    fn the_recorded_surface_is_declared() {
+        let declared = Declared::<IdentityEngine>::new().unwrap();
+        let mut document = Document::new(false);
+        let routes = declared.routes();
+        document.add(&Mounted { class: MountClass::Engine, path: "identity/", kind: "identity", routes });
+        let document = document.finish();
+        let surface = concat!(env!("CARGO_MANIFEST_DIR"), "/../../clients/golden/vault-surface.jsonl");
+        let (mut compared, mut faults) = (0, Vec::new());
+        for line in std::fs::read_to_string(surface).unwrap().lines() {
+            let row = parse(line.as_bytes(), &Limits::NONE).unwrap();
+            let path = row.get("path").and_then(Json::as_str).unwrap();
+            if !path.starts_with("/identity/") || path.starts_with("/identity/oidc") {
+                continue;
+            }
+            // Their fields mean nothing to a server that does not support them.
+            if ["duo", "okta", "pingid"].iter().any(|kind| path.starts_with(&format!("/identity/mfa/method/{kind}"))) {
+                continue;
+            }
+            compared += 1;
+            let method = row.get("method").and_then(Json::as_str).unwrap().to_lowercase();
+            let at = format!("{method} {path}");
+            let item = document.get("paths").and_then(|p| p.get(path));
+            let Some((item, operation)) = item.and_then(|item| Some((item, item.get(&method)?))) else {
+                faults.push(format!("{at} is missing"));
+                continue;
+            };
+            for (mark, shown) in [("sudo", "x-vault-sudo"), ("unauthenticated", "x-vault-unauthenticated")] {
+                let flag = |of: &Json, name: &str| of.get(name).and_then(Json::as_bool).unwrap_or_default();
+                if flag(&row, mark) != flag(item, shown) {
+                    faults.push(format!("{at}: {mark}"));
+                }
+            }
+            let schema = operation
+                .at("requestBody/content")
+                .and_then(|c| c.get("application/json")?.get("schema")?.get("$ref")?.as_str())
+                .and_then(|name| document.get("components")?.get("schemas")?.get(name.strip_prefix("#/components/schemas/")?));
+            for (name, kind) in row.get("fields").and_then(Json::as_object).unwrap().iter() {
+                let field = schema.and_then(|s| s.get("properties")?.get(name));
+                let shown = field.and_then(|f| f.get("format").or_else(|| f.get("type"))).and_then(Json::as_str);
+                // Maps of texts are maps here.
+                let recorded = kind.as_str().map(|kind| if kind == "kvpairs" { "map" } else { kind });
+                if shown != recorded {
+                    faults.push(format!("{at}: {name} is {shown:?}, recorded {recorded:?}"));
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        assert_eq!(compared, 55);
+    }
+}
