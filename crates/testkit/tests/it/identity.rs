@@ -67,7 +67,7 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn new() -> Self {
         let registry = registry().auth::<Claims>().unwrap();
-        let server = Server::ready(registry, CoreConfig::default()).await;
+        let server = Server::ready(registry, CoreConfig { allow_api_audit: true, ..CoreConfig::default() }).await;
         let kv = r#"{"type":"kv","options":{"version":"1"}}"#;
         assert_eq!(server.call("POST", "sys/mounts/kv", &server.root, kv).await.status, 204);
         for mount in ["one", "two"] {
@@ -531,4 +531,87 @@ async fn a_wrapped_login_shows_what_it_has_of_its_entity() {
     assert_eq!(inside.text_at("auth/entity_id"), id, "{}", inside.text);
     assert_eq!(list(&inside, "auth/identity_policies"), ["e"]);
     assert_eq!(list(&inside, "auth/policies"), ["default", "e"]);
+}
+
+/// Readers keep filling the caches while one writer gives and takes: what was acknowledged is in force for the next call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_reader_brings_an_old_identity_back() {
+    let s = std::sync::Arc::new(Stage::new().await);
+    s.policy("e", r#"path "kv/{{identity.entity.metadata.place}}" { capabilities = ["read"] }"#).await;
+    let (token, id) = s.login("one", r#"{"alias":"bob","policies":["e"]}"#).await;
+    let group = s.ok("POST", "identity/group", &format!(r#"{{"name":"g","member_entity_ids":["{id}"]}}"#)).await;
+    let group = group.text_at("data/id").to_owned();
+    s.policy("g", r#"path "kv/group" { capabilities = ["read"] }"#).await;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut readers = Vec::new();
+    for _ in 0..6 {
+        let (s, token, stop) = (s.clone(), token.clone(), stop.clone());
+        readers.push(tokio::spawn(async move {
+            let mut reads = 0u32;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                s.server.call("GET", "kv/group", &token, "").await;
+                reads += 1;
+                tokio::task::yield_now().await;
+            }
+            reads
+        }));
+    }
+    for round in 0..150i32 {
+        let place = format!("p{round}");
+        s.ok("POST", &format!("identity/entity/id/{id}"), &format!(r#"{{"metadata":{{"place":"{place}"}}}}"#)).await;
+        assert!(s.reads(&token, &format!("kv/{place}")).await, "{round}");
+        assert!(!s.reads(&token, &format!("kv/p{}", round - 1)).await, "{round}");
+        let policies = if round % 2 == 0 { r#"["g"]"# } else { "[]" };
+        s.ok("POST", &format!("identity/group/id/{group}"), &format!(r#"{{"policies":{policies}}}"#)).await;
+        assert_eq!(s.reads(&token, "kv/group").await, round % 2 == 0, "{round}");
+        if round % 10 == 0 {
+            s.ok("POST", &format!("identity/entity/id/{id}"), r#"{"disabled":true}"#).await;
+            assert_eq!(s.server.call("GET", "auth/token/lookup-self", &token, "").await.status, 403, "{round}");
+            s.ok("POST", &format!("identity/entity/id/{id}"), r#"{"disabled":false}"#).await;
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 100, "the readers read");
+    }
+}
+
+#[tokio::test]
+async fn explain_knows_who_it_is() {
+    let s = Stage::new().await;
+    s.policy("own", READ_OWN).await;
+    let (token, id) = s.login("one", r#"{"alias":"bob","policies":["own"]}"#).await;
+    s.ok("POST", &format!("identity/entity/id/{id}"), r#"{"name":"bob"}"#).await;
+    let ask = |path: &str| format!(r#"{{"token":"{token}","path":"{path}"}}"#);
+    let told = s.ok("POST", "sys/policies/explain", &ask("kv/bob/x")).await;
+    assert_eq!(told.body.at("data/allowed").and_then(coffer_types::Json::as_bool), Some(true), "{}", told.text);
+    let told = s.ok("POST", "sys/policies/explain", &ask("kv/eve/x")).await;
+    assert_eq!(told.body.at("data/allowed").and_then(coffer_types::Json::as_bool), Some(false), "{}", told.text);
+    s.ok("POST", &format!("identity/entity/id/{id}"), r#"{"disabled":true}"#).await;
+    assert_eq!(s.root("POST", "sys/policies/explain", &ask("kv/bob/x")).await.status, 400);
+}
+
+#[tokio::test]
+async fn lines_say_which_entity_and_what_it_adds() {
+    let s = Stage::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (token, id) = s.login("one", r#"{"alias":"bob"}"#).await;
+    s.ok("POST", &format!("identity/entity/id/{id}"), r#"{"policies":["e"]}"#).await;
+    let path = folder.path().join("audit.log");
+    let body = format!(r#"{{"type":"file","options":{{"file_path":"{}"}}}}"#, path.display());
+    s.ok("PUT", "sys/audit/f", &body).await;
+    s.server.call("GET", "auth/token/lookup-self", &token, "").await;
+    s.login("one", r#"{"alias":"bob"}"#).await;
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let lookup = lines.lines().find(|l| l.contains("lookup-self") && l.contains(r#""type":"request""#)).unwrap();
+    for part in [
+        &*format!(r#""entity_id":"{id}""#),
+        r#""identity_policies":["e"]"#,
+        r#""token_policies":["default"]"#,
+        r#""policies":["default","e"]"#,
+    ] {
+        assert!(lookup.contains(part), "{part} in {lookup}");
+    }
+    let login = lines.lines().rfind(|l| l.contains("auth/one/login") && l.contains(r#""type":"response""#)).unwrap();
+    assert!(login.contains(&format!(r#""entity_id":"{id}""#)) && login.contains(r#""identity_policies":["e"]"#), "{login}");
 }
