@@ -1,13 +1,14 @@
 //! The wire clients of systems outside the server. The engine API says what an engine may ask of them
 //! ([`coffer_engine::outside`]); here stands how it is asked. Only the server's start knows this room.
 
+mod database;
 mod datagram;
 mod http;
 mod ldap;
 mod stream;
 pub mod tls;
 
-use coffer_engine::outside::{Datagrams, Directory, Http, Outside};
+use coffer_engine::outside::{Database, Datagrams, Directory, Http, Outside};
 
 /// All that this program can reach.
 #[derive(Debug, Default)]
@@ -15,6 +16,7 @@ pub struct World {
     http: http::Client,
     ldap: ldap::Client,
     datagrams: datagram::Client,
+    database: database::Client,
 }
 
 impl World {
@@ -34,5 +36,9 @@ impl Outside for World {
 
     fn datagrams(&self) -> &dyn Datagrams {
         &self.datagrams
+    }
+
+    fn database(&self) -> &dyn Database {
+        &self.database
     }
 }
