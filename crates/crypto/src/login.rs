@@ -1,6 +1,6 @@
 //! What databases ask of a client that logs in: the arithmetic of SCRAM-SHA-256 ([RFC 5802](https://www.rfc-editor.org/rfc/rfc5802),
-//! [7677](https://www.rfc-editor.org/rfc/rfc7677)), and two digests that are too weak for anything else and are used for nothing else:
-//! the SHA-1 of `mysql_native_password` and the MD5 of PostgreSQL's `md5`.
+//! [7677](https://www.rfc-editor.org/rfc/rfc7677)), and the SHA-1 of `mysql_native_password`,
+//! which is too weak for anything else and is used for nothing else here.
 
 use crate::mac::{HmacKey, sha256};
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
@@ -68,51 +68,6 @@ pub fn rsa_oaep_sha1(spki: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// MD5 ([RFC 1321](https://www.rfc-editor.org/rfc/rfc1321)).
-pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
-    const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
-    let mut message = Zeroizing::new(parts.concat());
-    let bits = (message.len() as u64).wrapping_mul(8);
-    message.push(0x80);
-    while message.len() % 64 != 56 {
-        message.push(0);
-    }
-    message.extend_from_slice(&bits.to_le_bytes());
-    let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
-    for block in message.chunks_exact(64) {
-        let mut words = [0u32; 16];
-        for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
-            *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        }
-        let [mut a, mut b, mut c, mut d] = state;
-        for step in 0..64usize {
-            let (mixed, word) = match step / 16 {
-                0 => ((b & c) | (!b & d), step),
-                1 => ((d & b) | (!d & c), (5 * step + 1) % 16),
-                2 => (b ^ c ^ d, (3 * step + 5) % 16),
-                _ => (c ^ (b | !d), (7 * step) % 16),
-            };
-            let sum = a.wrapping_add(mixed).wrapping_add(sine(step)).wrapping_add(words[word]);
-            (a, d, c) = (d, c, b);
-            b = b.wrapping_add(sum.rotate_left(SHIFTS[step / 16][step % 4]));
-        }
-        for (whole, part) in state.iter_mut().zip([a, b, c, d]) {
-            *whole = whole.wrapping_add(part);
-        }
-    }
-    let mut out = [0; 16];
-    for (bytes, word) in out.chunks_exact_mut(4).zip(state) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    out
-}
-
-/// The constant of a step: 2^32 times the sine of its number from one on.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 ≤ the product < 2^32")]
-fn sine(step: usize) -> u32 {
-    (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,13 +98,6 @@ mod tests {
     #[test]
     fn digests_of_the_rfcs() {
         assert_eq!(hex::encode(sha1(&[b"a", b"bc"])), "a9993e364706816aba3e25717850c26c9cd0d89d");
-        for (text, digest) in [
-            ("", "d41d8cd98f00b204e9800998ecf8427e"),
-            ("abc", "900150983cd24fb0d6963f7d28e17f72"),
-            ("12345678901234567890123456789012345678901234567890123456789012345678901234567890", "57edf4a22be3c955ac49da2e2107b67a"),
-        ] {
-            assert_eq!(hex::encode(md5(&[text.as_bytes()])), digest, "{text}");
-        }
     }
 
     #[test]

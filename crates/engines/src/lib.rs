@@ -1,6 +1,7 @@
 //! The engines and the kernels under them, one folder each.
 
 pub mod cubbyhole;
+pub mod database;
 pub mod kv;
 pub mod rabbitmq;
 pub mod records;

@@ -5,6 +5,7 @@ use coffer_auth::cert::Cert;
 use coffer_auth::jwt::{Jwt, Oidc};
 use coffer_core::Registry;
 use coffer_engines::cubbyhole::Cubbyhole;
+use coffer_engines::database::Database;
 use coffer_engines::kv;
 use coffer_engines::rabbitmq::RabbitMq;
 
@@ -21,6 +22,7 @@ fn build() -> Result<Registry, Vec<String>> {
         // A mount of kv that names no version is the first.
         .engine::<kv::V1>()?
         .engine::<kv::V2>()?
+        .engine::<Database>()?
         .engine::<RabbitMq>()?
         .engine::<Cubbyhole>()?
         .auth::<Cert>()?
