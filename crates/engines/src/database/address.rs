@@ -100,10 +100,14 @@ pub(super) fn postgres(text: &str) -> Result<Address, String> {
             }
             let (database, query) = rest.split_once('?').unwrap_or((rest, ""));
             address.database = Piece::new(database.trim_start_matches('/'), true);
-            query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                Ok((decode(name)?, Piece::new(value, true)))
-            }).collect::<Result<Vec<_>, String>>()?
+            query
+                .split('&')
+                .filter(|pair| !pair.is_empty())
+                .map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    Ok((decode(name)?, Piece::new(value, true)))
+                })
+                .collect::<Result<Vec<_>, String>>()?
         }
         None => words(text)?.into_iter().map(|(name, value)| (name, Piece::new(&value, false))).collect(),
     };
@@ -267,7 +271,10 @@ mod tests {
 
     #[test]
     fn addresses_of_postgres() {
-        let a = postgres("postgresql://{{username}}:{{password}}@db.example.com:5433/production?sslmode=require&application_name=x%20y").unwrap();
+        let a = postgres(
+            "postgresql://{{username}}:{{password}}@db.example.com:5433/production?sslmode=require&application_name=x%20y",
+        )
+        .unwrap();
         assert_eq!((a.hosts.as_slice(), a.tls), (&[("db.example.com".to_owned(), 5433)][..], Mode::Required));
         assert_eq!(filled(&a.user, false), "ad:min");
         assert_eq!(filled(&a.password, false), "p@ss/{{username}}%41", "neither decoded nor read again");
@@ -295,8 +302,18 @@ mod tests {
     #[test]
     fn refuses() {
         for text in [
-            "garbage", "", "postgresql://", "postgresql:///db", "postgresql://h:port/d", "postgresql://h/d?sslmode=maybe", "postgresql://h/d?sslrootcert=/etc/x",
-            "postgresql://h/d?port=%zz", "host=/run/postgresql", "user=u", "postgresql://[::1/db", "postgresql://h:70000/",
+            "garbage",
+            "",
+            "postgresql://",
+            "postgresql:///db",
+            "postgresql://h:port/d",
+            "postgresql://h/d?sslmode=maybe",
+            "postgresql://h/d?sslrootcert=/etc/x",
+            "postgresql://h/d?port=%zz",
+            "host=/run/postgresql",
+            "user=u",
+            "postgresql://[::1/db",
+            "postgresql://h:70000/",
         ] {
             assert!(postgres(text).is_err(), "{text}");
         }

@@ -351,7 +351,7 @@ impl Config {
             identity,
             server_name: self.text("tls_server_name")?,
             skip_verify: skip || !verifies,
-            only_tls13: false,
+            ..TlsClient::default()
         };
         Ok(match mode {
             Mode::Off if mysql => Tls::On(settings),

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_private_key_is_never_shown() {
-        let shown = show(&BTreeMap::from([("ca_private_key".into(), "canary".into()), ("key_bits".into(), "2048".into())])).unwrap();
+        let shown =
+            show(&BTreeMap::from([("ca_private_key".into(), "canary".into()), ("key_bits".into(), "2048".into())])).unwrap();
         assert_eq!(String::from_utf8_lossy(&Json::Object(shown).to_bytes()), r#"{"key_bits":2048}"#);
     }
 }

@@ -82,23 +82,21 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
     let template = Template::parse(template.as_deref().unwrap_or(plugin.template), FIELDS)?;
     let display = cx.principal().map_or("", |principal| &principal.display_name);
     let random = HostRandom(&cx);
-    let username = template.render(&[("DisplayName", display), ("RoleName", name)], &Source { now: cx.now(), random: &random })?;
+    let username =
+        template.render(&[("DisplayName", display), ("RoleName", name)], &Source { now: cx.now(), random: &random })?;
     super::statement::check_name(&username)?;
 
     let terms = Terms { ttl: role.default_ttl, max_ttl: role.max_ttl, renewable: true };
     let expiration = written(expected_end(&cx, &terms));
     let undo = if role.rollback_statements.is_empty() { &role.revocation_statements } else { &role.rollback_statements };
-    let noted = cx
-        .intend(&Making { username: username.clone(), db_name: role.db_name.clone(), statements: undo.clone() })
-        .await?;
+    let noted =
+        cx.intend(&Making { username: username.clone(), db_name: role.db_name.clone(), statements: undo.clone() }).await?;
     let accounts = Accounts { database: cx.outside().database(), target: &target };
     if let Err(why) = accounts.create(&role.creation_statements, &username, &password, &expiration).await {
         // What a database does not take back by itself is taken back here; where that fails, the note stays.
         let nothing_left = match &why {
             Failure::Template(_) => true,
-            Failure::Database(fault) => {
-                fault.kind != FaultKind::Unreachable && accounts.remove(undo, &username).await.is_ok()
-            }
+            Failure::Database(fault) => fault.kind != FaultKind::Unreachable && accounts.remove(undo, &username).await.is_ok(),
         };
         if nothing_left {
             cx.undone(noted).await?;

@@ -11,8 +11,8 @@
 
 mod address;
 mod config;
-mod creds;
 mod credential;
+mod creds;
 mod cron;
 mod pending;
 mod plugin;

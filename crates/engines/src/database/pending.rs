@@ -75,7 +75,8 @@ pub(super) async fn names(cx: &Ctx<Database>, folder: &str) -> Result<Vec<String
 async fn below(cx: &Ctx<Database>, folder: &str) -> Result<Vec<Note>> {
     let keys = cx.view.keys(folder, None, 1000).await?;
     let note = |key: String| {
-        let written = key[folder.len()..].split('-').next().and_then(|s| s.parse().ok()).map_or(Timestamp::NEVER, Timestamp::from_secs);
+        let written =
+            key[folder.len()..].split('-').next().and_then(|s| s.parse().ok()).map_or(Timestamp::NEVER, Timestamp::from_secs);
         Note { key, written }
     };
     Ok(keys.into_iter().map(note).collect())

@@ -21,12 +21,9 @@ pub(super) struct Plugin {
 
 const USUAL: &str =
     r#"{{ printf "v-%s-%s-%s-%s" (.DisplayName | truncate 8) (.RoleName | truncate 8) (random 20) (unix_time) | truncate 63 }}"#;
-const MYSQL: &str =
-    r#"{{ printf "v-%s-%s-%s-%s" (.DisplayName | truncate 10) (.RoleName | truncate 10) (random 20) (unix_time) | truncate 32 }}"#;
-const MYSQL_LEGACY: &str =
-    r#"{{ printf "v-%s-%s-%s" (.RoleName | truncate 4) (random 20) (unix_time) | truncate 16 }}"#;
-const REDIS: &str =
-    r#"{{ printf "V_%s_%s_%s_%s" (.DisplayName | uppercase | truncate 64) (.RoleName | uppercase | truncate 64) (random 20 | uppercase) (unix_time) | truncate 128 }}"#;
+const MYSQL: &str = r#"{{ printf "v-%s-%s-%s-%s" (.DisplayName | truncate 10) (.RoleName | truncate 10) (random 20) (unix_time) | truncate 32 }}"#;
+const MYSQL_LEGACY: &str = r#"{{ printf "v-%s-%s-%s" (.RoleName | truncate 4) (random 20) (unix_time) | truncate 16 }}"#;
+const REDIS: &str = r#"{{ printf "V_%s_%s_%s_%s" (.DisplayName | uppercase | truncate 64) (.RoleName | uppercase | truncate 64) (random 20 | uppercase) (unix_time) | truncate 128 }}"#;
 
 const PLUGINS: [Plugin; 10] = [
     Plugin { name: "postgresql-database-plugin", protocol: Protocol::PostgreSql, template: USUAL },

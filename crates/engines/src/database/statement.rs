@@ -157,7 +157,10 @@ fn finish(statements: &mut Vec<Secret<String>>, out: &mut Secret<String>) {
 
 /// The name of a placeholder that begins here, after its braces, and what stands for it.
 fn placeholder<'v>(rest: &str, values: &'v Values<'_>) -> Option<(&'static str, &'v str)> {
-    values.iter().find(|(name, _)| rest.strip_prefix(name).is_some_and(|r| r.starts_with("}}"))).map(|(name, value)| (*name, *value))
+    values
+        .iter()
+        .find(|(name, _)| rest.strip_prefix(name).is_some_and(|r| r.starts_with("}}")))
+        .map(|(name, value)| (*name, *value))
 }
 
 fn push(out: &mut Secret<String>, name: &str, value: &str, lexis: Lexis, at: At, in_dollar: bool) -> Result<()> {
@@ -225,8 +228,14 @@ mod tests {
     #[test]
     fn cut_only_where_a_statement_ends() {
         let one = |text: &str| filled(Lexis::PostgreSql, text, "n", "p").unwrap();
-        assert_eq!(one("SELECT ';'; SELECT \";\";; -- a;b\nSELECT 1 /* ; */"), ["SELECT ';'", "SELECT \";\"", "-- a;b\nSELECT 1 /* ; */"]);
-        assert_eq!(one("DO $$ BEGIN EXECUTE 'x'; END $$; SELECT $t$;$$;$t$"), ["DO $$ BEGIN EXECUTE 'x'; END $$", "SELECT $t$;$$;$t$"]);
+        assert_eq!(
+            one("SELECT ';'; SELECT \";\";; -- a;b\nSELECT 1 /* ; */"),
+            ["SELECT ';'", "SELECT \";\"", "-- a;b\nSELECT 1 /* ; */"]
+        );
+        assert_eq!(
+            one("DO $$ BEGIN EXECUTE 'x'; END $$; SELECT $t$;$$;$t$"),
+            ["DO $$ BEGIN EXECUTE 'x'; END $$", "SELECT $t$;$$;$t$"]
+        );
         assert_eq!(one("SELECT E'\\';'; SELECT 'it''s;'"), ["SELECT E'\\';'", "SELECT 'it''s;'"]);
         assert_eq!(one("[\"SELECT 1; SELECT 2\", \"SELECT 3\"]"), ["SELECT 1; SELECT 2", "SELECT 3"]);
         assert_eq!(one(&BASE64_STANDARD.encode("[\"SELECT '{{name}}'\"]")), ["SELECT 'n'"]);
@@ -237,7 +246,10 @@ mod tests {
     #[test]
     fn hostile_names_stay_inside_their_quotes() {
         let hostile = "a\"; DROP ROLE b; --";
-        assert_eq!(filled(Lexis::PostgreSql, "DROP ROLE \"{{name}}\"", hostile, "").unwrap(), ["DROP ROLE \"a\"\"; DROP ROLE b; --\""]);
+        assert_eq!(
+            filled(Lexis::PostgreSql, "DROP ROLE \"{{name}}\"", hostile, "").unwrap(),
+            ["DROP ROLE \"a\"\"; DROP ROLE b; --\""]
+        );
         assert_eq!(
             filled(Lexis::PostgreSql, "SELECT '{{name}}', E'{{name}}'", "\\'; --", "").unwrap(),
             ["SELECT '\\''; --', E'\\\\''; --'"]
@@ -254,7 +266,10 @@ mod tests {
 
     #[test]
     fn what_is_filled_in_is_not_read_again() {
-        assert_eq!(filled(Lexis::PostgreSql, "SELECT '{{name}}', '{{other}}'", "{{password}}", "s").unwrap(), ["SELECT '{{password}}', '{{other}}'"]);
+        assert_eq!(
+            filled(Lexis::PostgreSql, "SELECT '{{name}}', '{{other}}'", "{{password}}", "s").unwrap(),
+            ["SELECT '{{password}}', '{{other}}'"]
+        );
     }
 
     /// The text of the first literal, as PostgreSQL with standard strings or MySQL would read it, and what follows it.

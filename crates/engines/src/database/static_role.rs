@@ -125,7 +125,9 @@ pub(super) async fn write(cx: Ctx<Database>, q: Write) -> Result<Reply<()>> {
     }
     let timing = q.rotation_period.is_some() || q.rotation_schedule.is_some() || q.rotation_window.is_some();
     if q.rotation_period.is_some_and(|p| !p.is_zero()) && q.rotation_schedule.as_ref().is_some_and(|s| !s.is_empty()) {
-        return bad("mutually exclusive fields rotation_period and rotation_schedule were both specified; only one of them can be provided");
+        return bad(
+            "mutually exclusive fields rotation_period and rotation_schedule were both specified; only one of them can be provided",
+        );
     }
     if let Some(period) = q.rotation_period {
         (role.period, role.schedule, role.window) = (period, String::new(), Span::ZERO);
@@ -203,7 +205,8 @@ pub(super) async fn creds(cx: Ctx<Database>, q: role::Named) -> Result<Reply> {
     let account = role.accounts.get(role.active).ok_or_else(|| Error::internal("a static role without an account"))?;
     let password = working_password(&cx, name, &role, account).await?;
     let ttl = i64::try_from(role.due.since(cx.now()).as_secs()).unwrap_or(i64::MAX);
-    let mut shown = Object::new().with("last_vault_rotation", role.rotated.rfc3339()).with("password", password.expose().as_str());
+    let mut shown =
+        Object::new().with("last_vault_rotation", role.rotated.rfc3339()).with("password", password.expose().as_str());
     role.show_timing(&mut shown);
     shown.insert("ttl", ttl);
     shown.insert("username", account.username.as_str());

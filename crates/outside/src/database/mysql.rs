@@ -105,7 +105,10 @@ impl Connection {
                         nonce.pop();
                     }
                     let Some(answer) = proof(&plugin, password, &nonce) else {
-                        let text = format!("{}: the account logs in by {plugin:?}, which is not here (here are mysql_native_password and caching_sha2_password)", self.host);
+                        let text = format!(
+                            "{}: the account logs in by {plugin:?}, which is not here (here are mysql_native_password and caching_sha2_password)",
+                            self.host
+                        );
                         return Err(Fault::new(FaultKind::Credentials, text));
                     };
                     self.send(&answer).await?;
@@ -132,7 +135,8 @@ impl Connection {
         if !nonce.is_empty() {
             secret.iter_mut().zip(nonce.iter().cycle()).for_each(|(s, n)| *s ^= n);
         }
-        let body: String = String::from_utf8_lossy(pem).lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+        let body: String =
+            String::from_utf8_lossy(pem).lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
         let spki = BASE64_STANDARD.decode(body).map_err(|_| nonsense(&self.host))?;
         let sealed = rsa_oaep_sha1(&spki, &secret).ok_or_else(|| nonsense(&self.host))?;
         self.send(&sealed).await
@@ -358,7 +362,10 @@ mod tests {
         whole.extend_from_slice(&[0; 10]);
         whole.extend_from_slice(b"ijklmnopqrst\0caching_sha2_password\0");
         let greeting = Greeting::read(&whole).unwrap();
-        assert_eq!((greeting.nonce.as_slice(), greeting.plugin.as_str()), (&b"abcdefghijklmnopqrst"[..], "caching_sha2_password"));
+        assert_eq!(
+            (greeting.nonce.as_slice(), greeting.plugin.as_str()),
+            (&b"abcdefghijklmnopqrst"[..], "caching_sha2_password")
+        );
         assert_eq!(greeting.abilities, 0x8_f7ff);
         for short in 0..20 {
             assert!(Greeting::read(&whole[..short]).is_none(), "{short}");

@@ -36,7 +36,10 @@ impl Connection {
             Tls::On(settings) => match offered(stream, host).await? {
                 (stream, true) => secure(stream, host, settings).await?,
                 (_, false) => {
-                    return Err(Fault::new(FaultKind::Unreachable, format!("{host}: the server speaks no TLS, and sslmode asks for it")));
+                    return Err(Fault::new(
+                        FaultKind::Unreachable,
+                        format!("{host}: the server speaks no TLS, and sslmode asks for it"),
+                    ));
                 }
             },
         };
@@ -87,7 +90,10 @@ impl Connection {
             }
             [0, 0, 0, 10] if rest.split(|b| *b == 0).any(|name| name == b"SCRAM-SHA-256") => self.scram(password).await,
             _ => {
-                let text = format!("{}: the server asks for a login that is not here (here are scram-sha-256, md5, password)", self.host);
+                let text = format!(
+                    "{}: the server asks for a login that is not here (here are scram-sha-256, md5, password)",
+                    self.host
+                );
                 Err(Fault::new(FaultKind::Credentials, text))
             }
         }
@@ -130,7 +136,10 @@ impl Connection {
         if signature.is_some_and(|s| scram.server_is_genuine(messages.as_bytes(), &s)) {
             Ok(())
         } else {
-            Err(Fault::new(FaultKind::Credentials, format!("{}: the server does not know the password that it asks for", self.host)))
+            Err(Fault::new(
+                FaultKind::Credentials,
+                format!("{}: the server does not know the password that it asks for", self.host),
+            ))
         }
     }
 
@@ -160,7 +169,8 @@ impl Connection {
             return Ok(rows);
         }
         let milliseconds = timeout.as_millis().clamp(1, 2_000_000_000);
-        self.query(&format!("BEGIN; SET LOCAL standard_conforming_strings = on; SET LOCAL statement_timeout = {milliseconds}")).await?;
+        self.query(&format!("BEGIN; SET LOCAL standard_conforming_strings = on; SET LOCAL statement_timeout = {milliseconds}"))
+            .await?;
         let mut rows = Vec::with_capacity(lines.len());
         for line in lines {
             match self.query(line).await {

@@ -87,7 +87,8 @@ impl Connection {
                 "$" => match number()? {
                     -1 => {}
                     length => {
-                        let length = usize::try_from(length).ok().filter(|l| *l <= LONGEST).ok_or_else(|| nonsense(&self.host))?;
+                        let length =
+                            usize::try_from(length).ok().filter(|l| *l <= LONGEST).ok_or_else(|| nonsense(&self.host))?;
                         let mut text = vec![0; length + 2];
                         self.stream.read_exact(&mut text).await.map_err(broken(&self.host))?;
                         if !text.ends_with(b"\r\n") {
