@@ -5,7 +5,9 @@ mod again;
 pub mod cert;
 #[cfg(test)]
 mod fake;
+pub mod github;
 pub mod jwt;
+mod names;
 mod old_names;
 pub mod token;
 #[cfg(test)]

@@ -581,6 +581,10 @@ impl Host for CallHost {
         Box::pin(crate::policies::password(&self.live, &*self.core.random, policy))
     }
 
+    fn pause(&self, span: std::time::Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
+
     fn outside(&self) -> &dyn coffer_engine::Outside {
         &*self.core.config.outside
     }

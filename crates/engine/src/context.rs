@@ -50,6 +50,8 @@ pub trait Host: Send + Sync {
     fn outside(&self) -> &dyn Outside;
     /// Runs what keeps a processor busy for milliseconds (a password hash, an RSA key) where it holds up no other call.
     fn compute(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'_, Result<()>>;
+    /// Waits: between two questions to a system outside that has no answer yet.
+    fn pause(&self, span: std::time::Duration) -> BoxFuture<'_, ()>;
     /// For [`Ctx::attempt`]: is this name of this mount locked out?
     fn is_locked_out(&self, mount: &Mount, alias: &str) -> bool;
     fn count_failed_login(&self, mount: &Mount, alias: &str);
