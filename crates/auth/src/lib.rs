@@ -8,6 +8,7 @@ mod fake;
 pub mod github;
 pub mod jwt;
 mod names;
+pub mod okta;
 mod old_names;
 pub mod token;
 #[cfg(test)]

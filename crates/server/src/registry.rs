@@ -2,7 +2,9 @@
 
 use crate::start::StartError;
 use coffer_auth::cert::Cert;
+use coffer_auth::github::GitHub;
 use coffer_auth::jwt::{Jwt, Oidc};
+use coffer_auth::okta::Okta;
 use coffer_core::Registry;
 use coffer_engines::cubbyhole::Cubbyhole;
 use coffer_engines::database::Database;
@@ -26,6 +28,8 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<RabbitMq>()?
         .engine::<Cubbyhole>()?
         .auth::<Cert>()?
+        .auth::<GitHub>()?
+        .auth::<Okta>()?
         .auth::<Jwt>()?
         .auth::<Oidc>()
 }

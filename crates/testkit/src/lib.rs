@@ -158,6 +158,8 @@ pub fn registry() -> Registry {
         .and_then(Registry::engine::<coffer_engines::database::Database>)
         .and_then(Registry::engine::<coffer_engines::rabbitmq::RabbitMq>)
         .and_then(Registry::auth::<coffer_auth::cert::Cert>)
+        .and_then(Registry::auth::<coffer_auth::github::GitHub>)
+        .and_then(Registry::auth::<coffer_auth::okta::Okta>)
         .and_then(Registry::auth::<coffer_auth::jwt::Jwt>)
         .and_then(Registry::auth::<coffer_auth::jwt::Oidc>)
         .expect("the engines' declarations hold")

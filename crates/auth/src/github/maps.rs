@@ -26,7 +26,9 @@ const DEFAULT: &str = "default";
 /// The policies of these teams, by their names and slugs, and of this person.
 pub(super) async fn policies(cx: &Ctx<GitHub>, teams: &[String], user: &str) -> Result<Vec<String>> {
     let mut all = Vec::new();
-    for (folder, key) in teams.iter().map(|team| (TEAMS, team.as_str())).chain([(TEAMS, DEFAULT), (USERS, user), (USERS, DEFAULT)]) {
+    for (folder, key) in
+        teams.iter().map(|team| (TEAMS, team.as_str())).chain([(TEAMS, DEFAULT), (USERS, user), (USERS, DEFAULT)])
+    {
         // A team may be called what no key can be: nobody could have given it policies.
         let Ok(key) = normal(key) else { continue };
         if let Some(mapped) = cx.view.get::<Mapped>(&format!("{folder}{key}")).await? {

@@ -58,7 +58,9 @@ fn github() -> (Bench, Arc<Web>, Arc<Mutex<Person>>) {
                 person
                     .teams
                     .iter()
-                    .map(|(name, slug, id)| format!(r#"{{"name":"{name}","slug":"{slug}","organization":{{"id":{id},"login":"o"}}}}"#))
+                    .map(|(name, slug, id)| {
+                        format!(r#"{{"name":"{name}","slug":"{slug}","organization":{{"id":{id},"login":"o"}}}}"#)
+                    })
                     .collect(),
             ),
             _ => Some(reply(404, "{}")),

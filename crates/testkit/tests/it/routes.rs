@@ -25,7 +25,7 @@ async fn server() -> Server {
         let body = format!(r#"{{"type":"{kind}"}}"#);
         assert_eq!(server.call("POST", &format!("sys/mounts/{kind}"), &server.root, &body).await.status, 204);
     }
-    for kind in ["jwt", "oidc"] {
+    for kind in ["cert", "github", "jwt", "oidc", "okta"] {
         let body = format!(r#"{{"type":"{kind}"}}"#);
         assert_eq!(server.call("POST", &format!("sys/auth/{kind}"), &server.root, &body).await.status, 204);
     }
