@@ -56,7 +56,7 @@ pub(super) async fn write(cx: Ctx<GitHub>, q: Write) -> Result<Reply<()>> {
         return Err(Error::bad_request("organization: letters, digits and '-' only"));
     }
     if let Some(url) = q.base_url {
-        if !url.is_empty() && !(url.starts_with("https://") || url.starts_with("http://")) {
+        if !(url.is_empty() || url.starts_with("https://") || url.starts_with("http://")) {
             return Err(Error::bad_request("base_url must begin with https:// or http://"));
         }
         config.base_url = url.trim_end_matches('/').to_owned();
