@@ -17,6 +17,7 @@ pub mod memory;
 pub mod pk;
 pub mod random;
 pub mod shamir;
+pub mod sigv4;
 pub mod totp;
 pub mod x509;
 

@@ -1,5 +1,6 @@
 //! The engines and the kernels under them, one folder each.
 
+pub mod aws;
 pub mod cubbyhole;
 pub mod database;
 pub mod kv;

@@ -44,6 +44,24 @@ impl Template {
         Ok(template)
     }
 
+    /// As [`Template::parse`], and two names that it makes differ even at the same time for the same fields, or at another time: what is
+    /// made under a name that was not there before can be taken away by its name.
+    ///
+    /// # Errors
+    /// Bad request, also where neither randomness nor time is in the name.
+    pub fn parse_distinct(text: &str, fields: &[&str]) -> Result<Self> {
+        let template = Self::parse(text, fields)?;
+        let sample: Vec<(&str, &str)> = fields.iter().map(|name| (*name, "sample")).collect();
+        let one = template.render(&sample, &Source { now: Timestamp::from_secs(1), random: &Zeros })?;
+        let other = template.render(&sample, &Source { now: Timestamp(86_461_001_000_000), random: &Ones })?;
+        if one == other {
+            return Err(Error::bad_request(
+                "the template makes the same name twice: let random, uuid or unix_time_millis stand in it",
+            ));
+        }
+        Ok(template)
+    }
+
     /// The name for these fields.
     ///
     /// # Errors
@@ -73,6 +91,15 @@ struct Zeros;
 impl Random for Zeros {
     fn fill(&self, out: &mut [u8]) {
         out.fill(0);
+    }
+}
+
+/// Other randomness.
+struct Ones;
+
+impl Random for Ones {
+    fn fill(&self, out: &mut [u8]) {
+        out.fill(0x5a);
     }
 }
 
@@ -152,6 +179,21 @@ mod tests {
         assert_eq!(made("{{ .DisplayName | truncate 2 }}", "aü").unwrap(), "a");
         assert_eq!(made("{{ .DisplayName | truncate 3 }}", "aü").unwrap(), "aü");
         assert!(made("{{ .DisplayName | truncate_sha256 9 }}", "üüüüüü").unwrap().len() <= 9);
+    }
+
+    #[test]
+    fn names_of_accounts_differ() {
+        for text in ["{{ random 4 }}", "{{.RoleName}}-{{ uuid }}", "x{{ unix_time }}", "{{ timestamp \"0102150405\" }}"] {
+            assert!(Template::parse_distinct(text, FIELDS).is_ok(), "{text}");
+        }
+        for text in [
+            "admin",
+            "{{.DisplayName}}-{{.RoleName}}",
+            "{{ if eq .Type \"x\" }}{{ random 3 }}{{ else }}admin{{ end }}",
+            "{{ random 4 | truncate 4 | sha256 | replace \"a\" \"b\" | len }}",
+        ] {
+            assert!(Template::parse_distinct(text, FIELDS).is_err(), "{text}");
+        }
     }
 
     #[test]

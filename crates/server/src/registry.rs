@@ -6,6 +6,7 @@ use coffer_auth::github::GitHub;
 use coffer_auth::jwt::{Jwt, Oidc};
 use coffer_auth::okta::Okta;
 use coffer_core::Registry;
+use coffer_engines::aws::Aws;
 use coffer_engines::cubbyhole::Cubbyhole;
 use coffer_engines::database::Database;
 use coffer_engines::kv;
@@ -25,6 +26,7 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<kv::V1>()?
         .engine::<kv::V2>()?
         .engine::<Database>()?
+        .engine::<Aws>()?
         .engine::<RabbitMq>()?
         .engine::<Cubbyhole>()?
         .auth::<Cert>()?

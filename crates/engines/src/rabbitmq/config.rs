@@ -77,7 +77,7 @@ pub(super) async fn write_connection(cx: Ctx<RabbitMq>, q: WriteConnection) -> R
         }
     }
     if !q.username_template.is_empty() {
-        Template::parse(&q.username_template, FIELDS)?;
+        Template::parse_distinct(&q.username_template, FIELDS)?;
     }
     let connection = Connection {
         uri: remote::address("connection_uri", &q.connection_uri)?,

@@ -52,6 +52,9 @@ pub(super) async fn make(cx: Ctx<RabbitMq>, q: Named) -> Result<Reply<Made>> {
     let lifetimes = config::lifetimes(&cx).await?;
     let username = name(&cx, &connection, q.name.as_str())?;
     let password = password(&cx, &connection).await?;
+    if wire::is_taken(&cx, &connection, &username).await? {
+        return Err(Error::bad_request("the template made a name that a user of the broker already has: nothing was changed"));
+    }
     let noted = cx.intend(&Making { username: username.clone() }).await?;
     // Where this fails the note stays, and what was made by then is taken away by it.
     wire::create(&cx, &connection, &role, &username, &password).await?;

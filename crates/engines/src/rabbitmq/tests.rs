@@ -16,6 +16,8 @@ fn broker(users: Users) -> impl Fn(&Asked) -> Result<coffer_engine::outside::Htt
         let parts: Vec<&str> = asked.path().split('/').collect();
         match (asked.method, &parts[2..]) {
             ("GET", ["whoami"]) => reply(200, ADMIN),
+            ("GET", ["users", name]) if users.contains_key(*name) => reply(200, "{}"),
+            ("GET", ["users", _]) => reply(404, r#"{"error":"Object Not Found","reason":"Not Found"}"#),
             ("PUT", ["users", name]) => {
                 users.insert((*name).to_owned(), 1);
                 reply(201, "")
@@ -72,6 +74,7 @@ fn a_user_lives_with_its_lease() {
     assert_eq!(
         lines,
         [
+            format!("GET /api/users/{user} "),
             format!(r#"PUT /api/users/{user} {{"password":"{password}","tags":"monitoring"}}"#),
             format!(r#"PUT /api/permissions/%2F/{user} {{"configure":"a","write":"b","read":"c"}}"#),
             format!(r#"PUT /api/topic-permissions/%2F/{user} {{"exchange":"amq.topic","write":"d","read":"e"}}"#),
@@ -130,14 +133,21 @@ fn names_cannot_leave_their_segment() {
     b.call(
         Operation::Update,
         "config/connection",
-        r#"{"connection_uri":"http://127.0.0.1:15672","username":"a","password":"p","verify_connection":false,"username_template":"../{{.RoleName}}/x?y#z"}"#,
+        r#"{"connection_uri":"http://127.0.0.1:15672","username":"a","password":"p","verify_connection":false,"username_template":"../{{.RoleName}}/x?y#z{{ random 1 }}"}"#,
     )
     .unwrap();
     b.call(Operation::Update, "roles/app", r#"{"vhosts":"{\"../../x?\":{\"read\":\"r\"}}"}"#).unwrap();
     fake.asked();
     b.call(Operation::Read, "creds/app", "").unwrap();
-    let paths: Vec<String> = fake.asked().iter().map(|a| a.path().to_owned()).collect();
-    assert_eq!(paths, ["/api/users/..%2Fapp%2Fx%3Fy%23z", "/api/permissions/..%2F..%2Fx%3F/..%2Fapp%2Fx%3Fy%23z"]);
+    let paths: Vec<String> = fake.asked().iter().map(|a| a.path()[..a.path().len() - 1].to_owned()).collect();
+    assert_eq!(
+        paths,
+        [
+            "/api/users/..%2Fapp%2Fx%3Fy%23z",
+            "/api/users/..%2Fapp%2Fx%3Fy%23z",
+            "/api/permissions/..%2F..%2Fx%3F/..%2Fapp%2Fx%3Fy%23z"
+        ]
+    );
 }
 
 #[test]
@@ -205,6 +215,18 @@ fn refuses() {
     fake.becomes(|_| down());
     assert_eq!(refused(&b, Operation::Update, "config/connection", connection).0, Kind::Upstream);
     assert_eq!(refused(&b, Operation::Read, "creds/app", "").0, Kind::Upstream);
+}
+
+#[test]
+fn a_user_who_was_there_before_is_neither_changed_nor_taken_away() {
+    let (b, fake, users) = bench();
+    let whole = broker(users.clone());
+    fake.becomes(move |asked| if asked.method == "GET" { reply(200, "{}") } else { whole(asked) });
+    assert!(refused(&b, Operation::Read, "creds/app", "").1.contains("already"));
+    assert!(users.lock().unwrap().is_empty() && b.keys().iter().all(|k| !k.starts_with("intents/")));
+    let fixed =
+        r#"{"connection_uri":"http://a","username":"u","password":"p","verify_connection":false,"username_template":"admin"}"#;
+    assert!(refused(&b, Operation::Update, "config/connection", fixed).1.contains("same name twice"));
 }
 
 #[test]

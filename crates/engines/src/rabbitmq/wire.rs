@@ -65,9 +65,22 @@ pub(super) async fn create(
 /// Takes the user away with all permissions; also if there is none.
 pub(super) async fn remove(cx: &Ctx<RabbitMq>, connection: &Connection, user: &str) -> Result<()> {
     let reply = ask(cx, request(connection, Method::Delete, &format!("users/{}", escape(user)))).await?;
-    // A 404 that is not the management API's own could come from anything at that address.
-    let is_gone = reply.status == 404 && remote::document("RabbitMQ", &reply).is_ok_and(|d| d.get("error").is_some());
-    if reply.is_success() || is_gone { Ok(()) } else { Err(refused("the user could not be removed", &reply)) }
+    if reply.is_success() || is_missing(&reply) { Ok(()) } else { Err(refused("the user could not be removed", &reply)) }
+}
+
+/// Whether somebody has that name. Making a user would change one who has, and the end of the lease would take that one away.
+pub(super) async fn is_taken(cx: &Ctx<RabbitMq>, connection: &Connection, user: &str) -> Result<bool> {
+    let reply = ask(cx, request(connection, Method::Get, &format!("users/{}", escape(user)))).await?;
+    match reply.status {
+        _ if is_missing(&reply) => Ok(false),
+        200 => Ok(true),
+        _ => Err(refused("users could not be looked up", &reply)),
+    }
+}
+
+/// A 404 that is not the management API's own could come from anything at that address.
+fn is_missing(reply: &HttpReply) -> bool {
+    reply.status == 404 && remote::document("RabbitMQ", reply).is_ok_and(|d| d.get("error").is_some())
 }
 
 async fn put(cx: &Ctx<RabbitMq>, connection: &Connection, path: &str, body: Object, what: &str) -> Result<()> {
