@@ -131,6 +131,9 @@ impl Identities {
         if id.is_empty() {
             return Ok(None);
         }
+        if let Some(Found::Here(identity)) = self.shard(id).read().kept.get(id) {
+            return Ok(Some(identity.clone()));
+        }
         let mut id: Box<str> = id.into();
         // Once: whoever takes an entity in takes over what led to it.
         for _ in 0..2 {

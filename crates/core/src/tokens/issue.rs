@@ -96,7 +96,8 @@ pub async fn issue(
         entity_id: new.entity_id,
         renewable: new.renewable && service,
         cubbyhole: if service && !new.wrapping { random::uuid(random) } else { String::new() },
-        login: new.login,
+        // What only a renewal asks need not be carried by who can't renew.
+        login: new.login.filter(|_| service),
         mount_accessor: new.mount_accessor,
         wrapping: new.wrapping,
         marked: true,

@@ -533,6 +533,15 @@ async fn a_wrapped_login_shows_what_it_has_of_its_entity() {
     assert_eq!(list(&inside, "auth/policies"), ["default", "e"]);
 }
 
+#[tokio::test]
+async fn a_batch_token_does_not_carry_what_its_login_said() {
+    let s = Stage::new().await;
+    let (small, _) = s.login("one", r#"{"alias":"bob","batch":true}"#).await;
+    let groups: Vec<String> = (0..500).map(|n| format!(r#""group-{n}""#)).collect();
+    let (large, _) = s.login("one", &format!(r#"{{"alias":"bob","batch":true,"groups":[{}]}}"#, groups.join(","))).await;
+    assert_eq!(small.len(), large.len());
+}
+
 /// Readers keep filling the caches while one writer gives and takes: what was acknowledged is in force for the next call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_reader_brings_an_old_identity_back() {

@@ -60,11 +60,11 @@ impl Method {
 
     /// As a choice of an enforcement.
     pub fn show_choice(&self) -> Object {
-        Object::new()
-            .with("type", "totp")
-            .with("id", self.id.as_str())
-            .with("uses_passcode", true)
-            .with("name", self.name.as_str())
+        let mut shown = Object::new().with("type", "totp").with("id", self.id.as_str()).with("uses_passcode", true);
+        if !self.name.is_empty() {
+            shown.insert("name", self.name.as_str());
+        }
+        shown
     }
 }
 
