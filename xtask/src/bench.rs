@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: Coffer beside the real peer in one run, alternately (A B A B), on the same state and the same machine. It prints
 //! the tables of docs/performance.md. The measure is server CPU per request, which depends less on the load generator than rates do.
 //!
-//! Options: `--rounds N` (3), `--seconds N` (4), `--only dev,audit,write,start,million,cli`, `--coffer PROGRAM`, `--peer PROGRAM`,
-//! `--smoke` (one short round of each with few secrets: whether the bench itself works).
+//! Options: `--rounds N` (3), `--seconds N` (4), `--only dev,audit,write,start,cli,million,leases`, `--coffer PROGRAM`, `--peer PROGRAM`,
+//! `--many N` (1000000: secrets and leases of the large stores), `--smoke` (one short round of each with few secrets: whether the bench itself works).
 
+mod leases;
 mod load;
 mod machine;
 mod server;
@@ -45,6 +46,7 @@ const PARTS: &[(&str, Part)] = &[
     ("start", Bench::start),
     ("cli", Bench::cli),
     ("million", Bench::million),
+    ("leases", Bench::leases),
 ];
 
 struct Options {
@@ -69,6 +71,7 @@ impl Options {
                 "--only" => only = value()?.split(',').map(str::to_owned).collect(),
                 "--coffer" => coffer = Some(PathBuf::from(value()?)),
                 "--peer" => peer = Some(PathBuf::from(value()?)),
+                "--many" => many = value()?.parse().map_err(|_| "--many takes a number")?,
                 "--smoke" => (rounds, seconds, many) = (1, 1, 2_000),
                 _ => return Err(format!("unknown option {word}")),
             }

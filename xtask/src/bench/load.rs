@@ -80,6 +80,16 @@ fn script(token: &str, ask: &Ask<'_>) -> String {
 
 /// Writes `count` secrets below `bench/data/`, over 64 connections.
 pub(super) fn fill(server: &Server, token: &str, count: usize) -> Result<()> {
+    repeat(server, token, count, &|number| (format!("bench/data/{}/{number}", number / 1000), secret(number)))
+}
+
+/// Makes `count` tokens of these TTLs, each with a lease, over 64 connections.
+pub(super) fn tokens(server: &Server, count: usize, ttl: &(impl Fn() -> String + Sync)) -> Result<()> {
+    let body = || format!("{{\"policies\":[\"bench\"],\"no_parent\":true,\"ttl\":\"{}\"}}", ttl());
+    repeat(server, &server.token, count, &|_| ("auth/token/create".to_owned(), body()))
+}
+
+fn repeat(server: &Server, token: &str, count: usize, call: &(impl Fn(usize) -> (String, String) + Sync)) -> Result<()> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<()> {
         let mut client = super::wire::Client::connect(server.port, token)?;
@@ -88,9 +98,10 @@ pub(super) fn fill(server: &Server, token: &str, count: usize) -> Result<()> {
             if number >= count {
                 return Ok(());
             }
-            client.must("POST", &format!("bench/data/{}/{number}", number / 1000), &secret(number))?;
+            let (path, body) = call(number);
+            client.must("POST", &path, &body)?;
             if number % 100_000 == 99_999 {
-                eprintln!("    {} secrets", number + 1);
+                eprintln!("    {} of {count}", number + 1);
             }
         }
     };

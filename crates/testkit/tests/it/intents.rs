@@ -1,8 +1,8 @@
 //! What was done outside is covered by a lease or undone: whenever the server dies, whatever ends while a call runs.
 
 use crate::leases::{ALL, Bounded, database, finish, keys, on, post, restarted, token};
-use coffer_core::leases::expire::{expire_due, roll_back_finished, roll_back_intents};
 use coffer_core::CoreConfig;
+use coffer_core::leases::expire::{expire_due, roll_back_finished, roll_back_intents};
 use coffer_engine::{Ctx, Declare, Engine, Intent, LeaseKind, Mount, Record, Reply, Request, Terms};
 use coffer_testkit::{Server, registry};
 use coffer_types::{Error, Kind, Name, Object, Result, Span};
