@@ -22,7 +22,7 @@ pub struct TokenParams {
 }
 
 /// What a write says of them; what it leaves out stays as it is.
-#[derive(Request)]
+#[derive(Request, Default)]
 pub struct TokenAsk {
     /// Networks that a token may be used from, as CIDR.
     pub token_bound_cidrs: Option<Vec<String>>,
@@ -78,7 +78,7 @@ impl TokenParams {
     /// A network, type or combination that can't be.
     pub fn update(&mut self, ask: TokenAsk) -> Result<()> {
         if let Some(cidrs) = ask.token_bound_cidrs {
-            self.bound_cidrs = cidrs;
+            self.bound_cidrs = cidrs.iter().map(|c| one_address(c)).collect();
         }
         if let Some(span) = ask.token_explicit_max_ttl {
             self.explicit_max_ttl = span;
@@ -181,6 +181,12 @@ impl TokenParams {
             ..Login::default()
         }
     }
+}
+
+/// A network of one address is shown as the address.
+fn one_address(cidr: &str) -> String {
+    let bits = if cidr.contains(':') { "/128" } else { "/32" };
+    cidr.trim().trim_end_matches(bits).to_owned()
 }
 
 /// Whether an address is in one of these networks. No networks admit every address.

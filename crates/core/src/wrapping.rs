@@ -124,7 +124,11 @@ impl Wrapped {
 
 /// Puts an answer away and gives the handle to it.
 pub async fn wrap(settling: &Settling<'_>, answer: Answer, ask: WrapAsk) -> Result<Answer> {
-    let wrapped_accessor = answer.auth.as_ref().map_or_else(String::new, |a| a.accessor.clone());
+    let of_secret_id = answer.data.as_ref().and_then(|data| data.get("secret_id_accessor")).and_then(Json::as_str);
+    let wrapped_accessor = match (&answer.auth, of_secret_id) {
+        (Some(auth), _) => auth.accessor.clone(),
+        (None, accessor) => accessor.unwrap_or_default().to_owned(),
+    };
     let path = settling.call.path.as_str();
     let wrapped = Wrapped::of(answer, path, settling.now, ask);
     store(settling.core, settling.live, &settling.txn.root_view(), wrapped, wrapped_accessor, settling.now).await

@@ -14,6 +14,7 @@ pub mod login;
 pub mod mac;
 pub mod md5;
 pub mod memory;
+pub mod password;
 pub mod pk;
 pub mod random;
 pub mod shamir;

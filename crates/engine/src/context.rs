@@ -137,6 +137,11 @@ impl<E> Ctx<E> {
         self.inner.call.as_deref()
     }
 
+    /// The same, for a step of the server's own that runs on behalf of this call.
+    pub fn shared_call(&self) -> Option<Arc<Call>> {
+        self.inner.call.clone()
+    }
+
     pub fn host(&self) -> &dyn Host {
         &*self.inner.host
     }

@@ -1,10 +1,12 @@
 //! The engines and auth methods of this server: one line each.
 
 use crate::start::StartError;
+use coffer_auth::approle::AppRole;
 use coffer_auth::cert::Cert;
 use coffer_auth::github::GitHub;
 use coffer_auth::jwt::{Jwt, Oidc};
 use coffer_auth::okta::Okta;
+use coffer_auth::userpass::Userpass;
 use coffer_core::Registry;
 use coffer_engines::aws::Aws;
 use coffer_engines::cubbyhole::Cubbyhole;
@@ -33,7 +35,9 @@ fn build() -> Result<Registry, Vec<String>> {
         .auth::<GitHub>()?
         .auth::<Okta>()?
         .auth::<Jwt>()?
-        .auth::<Oidc>()
+        .auth::<Oidc>()?
+        .auth::<Userpass>()?
+        .auth::<AppRole>()
 }
 
 #[cfg(test)]

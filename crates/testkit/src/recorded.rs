@@ -76,7 +76,7 @@ pub async fn replay(server: &Server, recording: &str, groups: &[&str], work: &st
 /// Which of what a recorded call needs beyond this server's engines is there.
 fn have_all(record: &Json) -> bool {
     let needs = record.get("needs").and_then(Json::as_array).unwrap_or_default();
-    needs.iter().all(|n| n.as_str() == Some("identity"))
+    needs.iter().all(|n| matches!(n.as_str(), Some("identity" | "userpass" | "approle")))
 }
 
 fn compare(record: &Json, replied: &Replied, what: &mut Vec<String>) {

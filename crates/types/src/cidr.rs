@@ -21,6 +21,12 @@ impl Cidr {
         (bits <= width).then_some(Self { base, bits })
     }
 
+    /// Whether all of `other` lies inside.
+    pub fn covers(&self, other: &Self) -> bool {
+        let same_kind = self.base.to_canonical().is_ipv4() == other.base.to_canonical().is_ipv4();
+        same_kind && self.bits <= other.bits && self.contains(other.base)
+    }
+
     pub fn contains(&self, ip: IpAddr) -> bool {
         // An IPv4 client of a dual-stack listener shows as a mapped IPv6 address.
         let (base, ip) = (self.base.to_canonical(), ip.to_canonical());

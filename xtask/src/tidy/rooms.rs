@@ -57,6 +57,7 @@ const LIBRARIES: &[Rule] = &[
         why: "only crypto links a cryptography library",
         names: &[
             "aws-lc-rs",
+            "bcrypt",
             "aws-lc-sys",
             "ring",
             "openssl",

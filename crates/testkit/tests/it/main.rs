@@ -12,6 +12,7 @@ mod kv_upgrade;
 mod lease_quotas;
 mod leases;
 mod list_filter;
+mod logins;
 mod metrics;
 mod mfa;
 mod quotas;

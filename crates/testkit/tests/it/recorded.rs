@@ -2,7 +2,7 @@ use coffer_core::CoreConfig;
 use coffer_testkit::{Server, recorded, registry};
 
 /// The groups that this server answers; each call of them is compared.
-const GROUPS: [&str; 18] = [
+const GROUPS: [&str; 19] = [
     "uninit",
     "init",
     "sealed",
@@ -20,6 +20,7 @@ const GROUPS: [&str; 18] = [
     "audit",
     "rekey_rotate_root",
     "seal",
+    "approle",
     "none",
 ];
 

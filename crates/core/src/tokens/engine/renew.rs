@@ -1,11 +1,16 @@
 //! Renewing tokens.
 
 use super::TokenEngine;
+use crate::core::Core;
 use crate::leases::record;
+use crate::leases::revoke::housekeeping;
+use crate::live::Unsealed;
+use crate::router::Mounted;
 use crate::tokens::issue::{add_identity, auth, renewed};
 use crate::tokens::record::TokenRecord;
-use coffer_engine::{Ctx, Declare, Reply, Request, TokenKind};
-use coffer_types::{Error, Result, Secret, Span};
+use coffer_engine::{Ctx, Declare, Login, Reply, Request, TokenKind, View};
+use coffer_types::{Error, Kind, Result, Secret, Span};
+use std::sync::Arc;
 
 pub(super) fn declare(d: &mut Declare<TokenEngine>) {
     d.at("renew").about("Renew a token.").write(renew);
@@ -64,7 +69,11 @@ async fn renew_accessor(cx: Ctx<TokenEngine>, ask: RenewAccessor) -> Result<Repl
 }
 
 async fn run(cx: &Ctx<TokenEngine>, token: TokenRecord, text: &str, increment: Span) -> Result<Reply> {
-    let (record, granted, warnings) = renew_record(cx, token, increment).await?;
+    let (record, granted, warnings) = match renew_record(cx, token, increment).await {
+        // Vault's methods say nothing where who logged in is gone: no error, and no longer life.
+        Err(error) if error.kind() == Kind::NotFound => return Ok(Reply::empty()),
+        renewed => renewed?,
+    };
     let mut auth = auth(text, &record, granted.secs());
     let live = cx.engine.live()?;
     if let Some(identity) = live.identities.get(&live.barrier, &record.entity_id).await? {
@@ -98,11 +107,22 @@ where
     let (default, max) = mounted.map_or((core.config.default_lease_ttl, core.config.max_lease_ttl), |m| {
         (m.mount.default_lease_ttl, m.mount.max_lease_ttl)
     });
+    if let Some(login) = token.login.take() {
+        token.login = Some(still_stands(cx, &core, &live, mounted, login).await?);
+    }
     let max = match &token.login {
         Some(login) if !login.max_ttl.is_zero() => login.max_ttl.min(max),
         _ => max,
     };
-    let (granted, warnings) = renewed(&token, increment, default, max, cx.now());
+    let (granted, warnings) = match &token.login {
+        // What the role says now counts.
+        Some(login) => {
+            token.period = login.period;
+            let asked = TokenRecord { ttl: if login.ttl.is_zero() { default } else { login.ttl }, ..token.clone() };
+            renewed(&asked, increment, default, max, cx.now())
+        }
+        None => renewed(&token, increment, default, max, cx.now()),
+    };
     if granted.is_zero() {
         return Err(Error::bad_request("past the max TTL, cannot renew"));
     }
@@ -113,6 +133,26 @@ where
     lease.last_renewed = token.last_renewed;
     record::move_to(&cx.view, &mut lease, token.expires)?;
     Ok((token, granted, warnings))
+}
+
+/// Asks the method that a login came from. Not found: who logged in is gone.
+async fn still_stands<E>(
+    cx: &Ctx<E>,
+    core: &Arc<Core>,
+    live: &Unsealed,
+    mounted: Option<&Arc<Mounted>>,
+    login: Login,
+) -> Result<Login> {
+    let (Some(mounted), Some(txn)) = (mounted, cx.view.transaction()) else { return Ok(login) };
+    let mut inner = housekeeping(core, live, &txn, mounted, cx.now());
+    if let Some(inner) = Arc::get_mut(&mut inner) {
+        inner.call = cx.shared_call();
+    }
+    let view = View::new(txn, mounted.prefix.clone());
+    match mounted.engine.renew_login(login.clone(), view, inner) {
+        Some(answer) => answer.await,
+        None => Ok(login),
+    }
 }
 
 /// An engine of the server itself.
