@@ -342,6 +342,105 @@ class Tokens(WithDevServer):
         self.assertEqual(403, reply.status, reply)
 
 
+class Identity(WithDevServer):
+    """Who a token acts for, and what that gives it."""
+
+    OWN = 'path "secret/data/{{identity.entity.name}}/*" { capabilities = ["create", "update", "read"] }'
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.identity = cls.root.secrets.identity
+        cls.accessor = cls.root.sys.list_auth_methods()["data"]["token/"]["accessor"]
+        cls.root.auth.token.create_or_update_role("any", allowed_entity_aliases=["*"], allowed_policies=["own"])
+        cls.root.sys.create_or_update_policy("own", cls.OWN)
+
+    def acting_as(self, alias):
+        auth = self.root.auth.token.create(role_name="any", entity_alias=alias)["auth"]
+        return client(self.server, auth["client_token"]), auth["entity_id"]
+
+    def name(self):
+        return self.id().rsplit(".", 1)[-1]
+
+    def test_a_policy_says_the_name_and_means_it(self):
+        token, entity = self.acting_as("robert")
+        self.identity.update_entity(entity, name="bob")
+        token.secrets.kv.v2.create_or_update_secret("bob/x", {"a": "b"})
+        for other in ("alice/x", "robert/x", "bob2/x", "*/x"):
+            self.refused(exceptions.Forbidden, token.secrets.kv.v2.create_or_update_secret, other, {"a": "b"})
+        self.identity.update_entity(entity, name="alice")
+        self.refused(exceptions.Forbidden, token.secrets.kv.v2.read_secret_version, "bob/x", raise_on_deleted_version=True)
+        token.secrets.kv.v2.create_or_update_secret("alice/x", {"a": "b"})
+
+    def test_entities_by_id_and_name(self):
+        made = self.identity.create_or_update_entity("Carol", metadata={"team": "a"}, policies=["P", "q"])["data"]
+        read = self.identity.read_entity(made["id"])["data"]
+        self.assertEqual(("Carol", {"team": "a"}, ["p", "q"], False), (read["name"], read["metadata"], read["policies"], read["disabled"]))
+        self.assertEqual(made["id"], self.identity.read_entity_by_name("cAROL")["data"]["id"])
+        self.assertIn(made["id"], self.identity.list_entities()["data"]["keys"])
+        self.assertIn("Carol", self.identity.list_entities_by_name()["data"]["keys"])
+        self.assertEqual(made["id"], self.identity.lookup_entity(name="carol")["data"]["id"])
+        for root in (["root"], [" ROOT"]):
+            self.refused(exceptions.InvalidRequest, self.identity.create_or_update_entity, "Carol", policies=root)
+        self.identity.delete_entity_by_name("CAROL")
+        self.refused(exceptions.InvalidPath, self.identity.read_entity, made["id"])
+        ids = [self.identity.create_or_update_entity(f"many{n}")["data"]["id"] for n in range(3)]
+        self.root.write("identity/entity/batch-delete", entity_ids=ids)
+        for gone in ids:
+            self.refused(exceptions.InvalidPath, self.identity.read_entity, gone)
+
+    def test_aliases_find_their_entity(self):
+        entity = self.identity.create_or_update_entity(self.name())["data"]["id"]
+        alias = self.identity.create_or_update_entity_alias("dora", entity, self.accessor)["data"]["id"]
+        self.assertEqual(entity, self.acting_as("DORA")[1])
+        self.assertEqual(entity, self.identity.lookup_entity(alias_name="dora", alias_mount_accessor=self.accessor)["data"]["id"])
+        self.assertEqual("dora", self.identity.read_entity_alias(alias)["data"]["name"])
+        self.assertIn(alias, self.identity.list_entity_aliases()["data"]["keys"])
+        self.refused(exceptions.InvalidRequest, self.identity.create_or_update_entity_alias, "second", entity, self.accessor)
+        self.refused(exceptions.InvalidRequest, self.identity.create_or_update_entity_alias, "x", entity, "no-such-accessor")
+        self.identity.delete_entity_alias(alias)
+        self.assertNotEqual(entity, self.acting_as("dora")[1])
+
+    def test_disabling_and_deleting_end_a_token(self):
+        token, entity = self.acting_as(self.name())
+        self.identity.update_entity(entity, disabled=True)
+        self.refused(exceptions.Forbidden, token.auth.token.lookup_self)
+        self.refused(exceptions.Forbidden, self.acting_as, self.name())
+        self.identity.update_entity(entity, disabled=False)
+        token.auth.token.lookup_self()
+        self.identity.delete_entity(entity)
+        self.refused(exceptions.Forbidden, token.auth.token.lookup_self)
+
+    def test_groups_give_policies_at_any_depth(self):
+        token, entity = self.acting_as(self.name())
+        self.root.sys.create_or_update_policy("deep", 'path "secret/data/deep" { capabilities = ["create", "update"] }')
+        write = lambda: token.secrets.kv.v2.create_or_update_secret("deep", {"a": "b"})
+        self.refused(exceptions.Forbidden, write)
+        inner = self.identity.create_or_update_group("inner", member_entity_ids=[entity])["data"]["id"]
+        outer = self.identity.create_or_update_group("outer", member_group_ids=[inner], policies=["deep"])["data"]["id"]
+        write()
+        read = self.identity.read_entity(entity)["data"]
+        self.assertEqual(([inner], [outer]), (read["direct_group_ids"], read["inherited_group_ids"]))
+        self.assertEqual(["deep"], token.auth.token.lookup_self()["data"]["identity_policies"])
+        self.refused(exceptions.VaultError, self.identity.update_group, inner, "inner", member_group_ids=[outer])
+        self.identity.delete_group(outer)
+        self.refused(exceptions.Forbidden, write)
+        self.assertEqual(inner, self.identity.lookup_group(name="INNER")["data"]["id"])
+        external = self.identity.create_or_update_group("external", group_type="external")["data"]["id"]
+        alias = self.identity.create_or_update_group_alias("outside", mount_accessor=self.accessor, canonical_id=external)["data"]["id"]
+        self.assertEqual("outside", self.identity.read_group_alias(alias)["data"]["name"])
+        self.refused(exceptions.InvalidRequest, self.root.write, f"identity/group/id/{external}", member_entity_ids=[entity])
+
+    def test_merging(self):
+        kept = self.identity.create_or_update_entity("kept", policies=["k"])["data"]["id"]
+        token, gone = self.acting_as(self.name())
+        self.identity.update_entity(gone, policies=["g"])
+        self.identity.merge_entities([gone], kept)
+        self.assertEqual(["k"], token.auth.token.lookup_self()["data"]["identity_policies"])
+        self.assertEqual(kept, self.acting_as(self.name())[1])
+        self.refused(exceptions.InvalidRequest, self.identity.merge_entities, [gone], kept)
+
+
 class Policies(WithDevServer):
     def test_write_read_list_delete(self):
         self.root.sys.create_or_update_policy("Team", 'path "a" { capabilities = ["read"] }')
