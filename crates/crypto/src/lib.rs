@@ -10,6 +10,7 @@ pub mod digest;
 pub mod jws;
 pub mod jwt;
 pub mod kdf;
+pub mod key_wrap;
 pub mod login;
 pub mod mac;
 pub mod md5;

@@ -23,6 +23,9 @@
 //! reaches outside first says so with [`Ctx::intend`].
 
 pub mod attempt;
+// The derives name this crate by its name, also in here.
+extern crate self as coffer_engine;
+
 pub mod barcode;
 pub mod call;
 pub mod context;
@@ -34,6 +37,7 @@ pub mod openapi;
 pub mod outside;
 pub mod reply;
 pub mod route;
+pub mod tools;
 pub mod view;
 
 #[cfg(feature = "testing")]

@@ -3,10 +3,12 @@
 pub mod aws;
 pub mod cubbyhole;
 pub mod database;
+pub mod keyring;
 pub mod kv;
 pub mod rabbitmq;
 pub mod records;
 mod remote;
+pub mod transit;
 pub mod username;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use coffer_engines::cubbyhole::Cubbyhole;
 use coffer_engines::database::Database;
 use coffer_engines::kv;
 use coffer_engines::rabbitmq::RabbitMq;
+use coffer_engines::transit::Transit;
 
 /// Everything that can be mounted.
 ///
@@ -30,6 +31,7 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<Database>()?
         .engine::<Aws>()?
         .engine::<RabbitMq>()?
+        .engine::<Transit>()?
         .engine::<Cubbyhole>()?
         .auth::<Cert>()?
         .auth::<GitHub>()?

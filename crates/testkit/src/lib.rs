@@ -165,5 +165,6 @@ pub fn registry() -> Registry {
         .and_then(Registry::auth::<coffer_auth::jwt::Oidc>)
         .and_then(Registry::auth::<coffer_auth::userpass::Userpass>)
         .and_then(Registry::auth::<coffer_auth::approle::AppRole>)
+        .and_then(Registry::engine::<coffer_engines::transit::Transit>)
         .expect("the engines' declarations hold")
 }

@@ -81,6 +81,25 @@ pub(super) fn inside_pkcs8(document: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Some(Zeroizing::new(inner.to_vec()))
 }
 
+/// The numbers of a sequence, without their sign bytes.
+pub(super) fn numbers(document: &[u8]) -> Option<Vec<&[u8]>> {
+    let (mut body, rest) = value(document, SEQUENCE)?;
+    let mut numbers = Vec::new();
+    while !body.is_empty() {
+        let (number, after) = value(body, INTEGER)?;
+        numbers.push(if number == [0] { number } else { positive(number)? });
+        body = after;
+    }
+    rest.is_empty().then_some(numbers)
+}
+
+/// A sequence of numbers.
+pub(super) fn sequence(numbers: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let parts: Vec<Zeroizing<Vec<u8>>> = numbers.iter().map(|number| Zeroizing::new(integer(number))).collect();
+    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect();
+    Zeroizing::new(tagged(SEQUENCE, &parts))
+}
+
 pub(super) fn rsa_spki(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
     let key = tagged(SEQUENCE, &[&integer(modulus), &integer(exponent)]);
     let algorithm = tagged(SEQUENCE, &[&tagged(OID, &[RSA_ENCRYPTION]), &[0x05, 0x00]]);

@@ -3,10 +3,12 @@
 //! tokens.
 
 mod der;
+mod numbers;
 mod private;
 mod pss;
 mod public;
 
+pub use numbers::{RsaNumbers, decimal, from_decimal};
 pub use private::PrivateKey;
 pub use public::PublicKey;
 
@@ -45,7 +47,7 @@ pub enum Scheme {
 #[derive(Debug, Clone, Copy)]
 pub enum Message<'a> {
     Whole(&'a [u8]),
-    /// Its digest by the scheme's algorithm. Ed25519 has none.
+    /// Its digest by the scheme's algorithm. ECDSA takes one of any length, as its standard does; Ed25519 has none.
     Digest(&'a [u8]),
 }
 
@@ -86,6 +88,8 @@ impl std::error::Error for PkError {}
 pub enum RsaPadding {
     /// RSAES-OAEP with SHA-256, MGF1 with SHA-256, no label.
     OaepSha256,
+    OaepSha384,
+    OaepSha512,
     /// RSAES-OAEP with SHA-1, as older protocols fix it.
     OaepSha1,
     /// RSAES-PKCS1-v1_5; only for protocols that demand it.
@@ -104,6 +108,15 @@ fn fitted(kind: KeyKind, digest: &[u8]) -> Result<Vec<u8>, PkError> {
     let mut out = vec![0; length - digest.len().min(length)];
     out.extend_from_slice(&digest[..digest.len().min(length)]);
     Ok(out)
+}
+
+/// The digest for ECDSA on this curve.
+fn ec_digest_of(kind: KeyKind, algorithm: Algorithm, message: Message<'_>) -> Result<Vec<u8>, PkError> {
+    match message {
+        Message::Whole(bytes) => fitted(kind, &algorithm.digest(&[bytes])),
+        Message::Digest([]) => Err(PkError::Mismatch),
+        Message::Digest(digest) => fitted(kind, digest),
+    }
 }
 
 fn digest_of(algorithm: Algorithm, message: Message<'_>) -> Result<Vec<u8>, PkError> {

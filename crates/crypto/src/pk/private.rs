@@ -1,11 +1,12 @@
 //! Keys that sign and decrypt.
 
-use super::{KeyKind, Message, PkError, PublicKey, RsaPadding, Scheme, der, digest_of, fitted};
+use super::numbers::RsaNumbers;
+use super::{KeyKind, Message, PkError, PublicKey, RsaPadding, Scheme, der, digest_of, ec_digest_of};
 use crate::digest::Algorithm;
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der};
 use aws_lc_rs::rsa::{
-    KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, Pkcs1PrivateDecryptingKey,
-    PrivateDecryptingKey,
+    KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512,
+    OaepPrivateDecryptingKey, Pkcs1PrivateDecryptingKey, PrivateDecryptingKey,
 };
 use aws_lc_rs::signature::{self as lib, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair};
 use std::fmt;
@@ -95,6 +96,49 @@ impl PrivateKey {
     pub fn from_ed25519_seed(seed: &[u8]) -> Result<Self, PkError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| PkError::Malformed)?;
         Ok(Self { kind: KeyKind::Ed25519, inner: Inner::Ed25519(Box::new(pair)) })
+    }
+
+    /// The EC key of a scalar, big-endian.
+    ///
+    /// # Errors
+    /// [`PkError::Malformed`] where the scalar does not fit the curve or the point is not its.
+    pub fn from_ec(kind: KeyKind, scalar: &[u8], public: &PublicKey) -> Result<Self, PkError> {
+        let (asn1, _) = signing(kind)?;
+        let length = fitted_length(kind);
+        let mut padded = Zeroizing::new(vec![0; length.checked_sub(scalar.len()).ok_or(PkError::Malformed)?]);
+        padded.extend_from_slice(scalar);
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(asn1, &padded, public.bits()).map_err(|_| PkError::Malformed)?;
+        Self::from_pkcs8(pair.to_pkcs8v1().map_err(|_| PkError::Failed)?.as_ref())
+    }
+
+    /// The RSA key of its modulus, exponents and primes, big-endian.
+    ///
+    /// # Errors
+    /// [`PkError::Malformed`] where they do not make a key.
+    pub fn from_rsa(numbers: &RsaNumbers) -> Result<Self, PkError> {
+        let document = super::numbers::pkcs1(numbers).ok_or(PkError::Malformed)?;
+        RsaKeyPair::from_der(&document).map_err(|_| PkError::Malformed).and_then(Self::rsa)
+    }
+
+    /// The scalar of an EC key, big-endian, as long as the curve's order.
+    ///
+    /// # Errors
+    /// [`PkError::Mismatch`] for other kinds.
+    pub fn ec_scalar(&self) -> Result<Zeroizing<Vec<u8>>, PkError> {
+        let Inner::Ec { asn1, .. } = &self.inner else { return Err(PkError::Mismatch) };
+        let scalar =
+            aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::EcPrivateKeyBin<'_>>::as_be_bytes(&asn1.private_key());
+        Ok(Zeroizing::new(scalar.map_err(|_| PkError::Failed)?.as_ref().to_vec()))
+    }
+
+    /// The numbers of an RSA key.
+    ///
+    /// # Errors
+    /// [`PkError::Mismatch`] for other kinds.
+    pub fn rsa_numbers(&self) -> Result<RsaNumbers, PkError> {
+        let Inner::Rsa(_) = &self.inner else { return Err(PkError::Mismatch) };
+        let document = der::inside_pkcs8(&self.to_pkcs8()?).ok_or(PkError::Failed)?;
+        super::numbers::of_pkcs1(&document).ok_or(PkError::Failed)
     }
 
     fn rsa(pair: RsaKeyPair) -> Result<Self, PkError> {
@@ -207,7 +251,7 @@ impl PrivateKey {
     }
 
     fn sign_ec(&self, pair: &EcdsaKeyPair, algorithm: Algorithm, message: Message<'_>) -> Result<Vec<u8>, PkError> {
-        let digest = ec_digest(self.kind, &fitted(self.kind, &digest_of(algorithm, message)?)?)?;
+        let digest = ec_digest(self.kind, &ec_digest_of(self.kind, algorithm, message)?)?;
         Ok(pair.sign_digest(&digest).map_err(|_| PkError::Failed)?.as_ref().to_vec())
     }
 
@@ -225,6 +269,8 @@ impl PrivateKey {
         };
         let length = match padding {
             RsaPadding::OaepSha256 => oaep(&OAEP_SHA256_MGF1SHA256, key, &mut out)?,
+            RsaPadding::OaepSha384 => oaep(&OAEP_SHA384_MGF1SHA384, key, &mut out)?,
+            RsaPadding::OaepSha512 => oaep(&OAEP_SHA512_MGF1SHA512, key, &mut out)?,
             RsaPadding::OaepSha1 => oaep(&OAEP_SHA1_MGF1SHA1, key, &mut out)?,
             RsaPadding::Pkcs1 => {
                 let key = Pkcs1PrivateDecryptingKey::new(key).map_err(|_| PkError::Failed)?;
@@ -248,6 +294,14 @@ fn signing(kind: KeyKind) -> Result<(&'static EcdsaSigningAlgorithm, &'static Ec
         KeyKind::P384 => Ok((&lib::ECDSA_P384_SHA384_ASN1_SIGNING, &lib::ECDSA_P384_SHA384_FIXED_SIGNING)),
         KeyKind::P521 => Ok((&lib::ECDSA_P521_SHA512_ASN1_SIGNING, &lib::ECDSA_P521_SHA512_FIXED_SIGNING)),
         _ => Err(PkError::Mismatch),
+    }
+}
+
+const fn fitted_length(kind: KeyKind) -> usize {
+    match kind {
+        KeyKind::P256 => 32,
+        KeyKind::P384 => 48,
+        _ => 66,
     }
 }
 

@@ -1,10 +1,11 @@
 //! Keys that check and encrypt.
 
 use super::private::{ec_digest, library_digest};
-use super::{KeyKind, Message, PkError, RsaPadding, Scheme, der, digest_of, fitted, pss};
+use super::{KeyKind, Message, PkError, RsaPadding, Scheme, der, digest_of, ec_digest_of, pss};
 use crate::digest::Algorithm;
 use aws_lc_rs::rsa::{
-    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, Pkcs1PublicEncryptingKey, PublicEncryptingKey,
+    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512, OaepPublicEncryptingKey,
+    Pkcs1PublicEncryptingKey, PublicEncryptingKey,
 };
 use aws_lc_rs::signature::{self as lib, UnparsedPublicKey, VerificationAlgorithm};
 
@@ -137,7 +138,7 @@ impl PublicKey {
                 Ok(pss::verify(algorithm, modulus, exponent, &digest_of(algorithm, message)?, signature))
             }
             (KeyKind::P256 | KeyKind::P384 | KeyKind::P521, Scheme::EcdsaAsn1(algorithm) | Scheme::EcdsaFixed(algorithm)) => {
-                let digest = ec_digest(self.kind, &fitted(self.kind, &digest_of(algorithm, message)?)?)?;
+                let digest = ec_digest(self.kind, &ec_digest_of(self.kind, algorithm, message)?)?;
                 let fixed = matches!(scheme, Scheme::EcdsaFixed(_));
                 Ok(match (self.kind, fixed) {
                     (KeyKind::P256, false) => by(&lib::ECDSA_P256_SHA256_ASN1, &digest),
@@ -172,6 +173,8 @@ impl PublicKey {
         };
         let length = match padding {
             RsaPadding::OaepSha256 => oaep(&OAEP_SHA256_MGF1SHA256, key, &mut out)?,
+            RsaPadding::OaepSha384 => oaep(&OAEP_SHA384_MGF1SHA384, key, &mut out)?,
+            RsaPadding::OaepSha512 => oaep(&OAEP_SHA512_MGF1SHA512, key, &mut out)?,
             RsaPadding::OaepSha1 => oaep(&OAEP_SHA1_MGF1SHA1, key, &mut out)?,
             RsaPadding::Pkcs1 => {
                 let key = Pkcs1PublicEncryptingKey::new(key).map_err(|_| PkError::Failed)?;

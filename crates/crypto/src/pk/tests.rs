@@ -55,8 +55,14 @@ fn a_digest_stands_for_its_message() {
         let scheme = Scheme::EcdsaAsn1(algorithm);
         let signature = key.sign(scheme, Message::Digest(&digest)).unwrap();
         assert_eq!(public.verify(scheme, Message::Whole(b"m"), &signature), Ok(true));
-        assert_eq!(key.sign(scheme, Message::Digest(&digest[1..])), Err(PkError::Mismatch));
+        assert_eq!(key.sign(scheme, Message::Digest(&[])), Err(PkError::Mismatch));
+        // A longer one counts with its first bytes, a shorter one is the same number.
+        let (short, long) = ([1u8, 2], [0u8; 30].iter().chain(&[1, 2]).copied().collect::<Vec<_>>());
+        let signature = key.sign(scheme, Message::Digest(&short)).unwrap();
+        assert_eq!(public.verify(scheme, Message::Digest(&long), &signature), Ok(true));
     }
+    let rsa = PrivateKey::generate(KeyKind::Rsa(2048)).unwrap();
+    assert_eq!(rsa.sign(Scheme::Pss(Algorithm::Sha256), Message::Digest(&[7; 31])), Err(PkError::Mismatch));
     let ed = PrivateKey::generate(KeyKind::Ed25519).unwrap();
     assert_eq!(ed.sign(Scheme::Ed25519, Message::Digest(&[0; 64])), Err(PkError::Mismatch));
 }

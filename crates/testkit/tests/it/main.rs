@@ -24,4 +24,5 @@ mod review_tokens;
 mod routes;
 mod statuses;
 mod tokens;
+mod transit;
 mod unaudited;

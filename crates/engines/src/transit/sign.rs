@@ -1,0 +1,307 @@
+//! sign, verify, hmac.
+
+use super::batch::{Items, context_of, prefix, text, unprefix};
+use super::cipher::Used;
+use super::{Cx, Transit, keyring, usable};
+use crate::keyring::{KeyRecord, Spec};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use coffer_crypto::Zeroizing;
+use coffer_crypto::digest::Algorithm;
+use coffer_crypto::mac::{ct_eq, hmac};
+use coffer_crypto::pk::{Message, PkError, PublicKey, Scheme};
+use coffer_engine::{Declare, Reply, Request};
+use coffer_types::json::Text;
+use coffer_types::{Error, Json, Object, Result};
+
+pub(super) fn declare(d: &mut Declare<Transit>) {
+    for pattern in ["sign/{name}", "sign/{name}/{urlalgorithm}"] {
+        d.at(pattern).about("Signs.").plain(PLAIN).write(sign);
+    }
+    for pattern in ["verify/{name}", "verify/{name}/{urlalgorithm}"] {
+        d.at(pattern).about("Checks a signature or an HMAC.").plain(PLAIN).write(verify);
+    }
+    for pattern in ["hmac/{name}", "hmac/{name}/{urlalgorithm}"] {
+        d.at(pattern).about("The HMAC of some bytes.").plain(PLAIN).write(mac);
+    }
+}
+
+const PLAIN: &[&str] =
+    &["algorithm", "hash_algorithm", "key_version", "marshaling_algorithm", "prehashed", "salt_length", "signature_algorithm"];
+
+/// Sign, verify or make an HMAC.
+#[derive(Request)]
+struct Ask {
+    /// The key's name.
+    #[field(path)]
+    name: String,
+    /// The digest, in the path.
+    #[field(path, default)]
+    urlalgorithm: String,
+    /// The digest: sha2-224, sha2-256, sha2-384, sha2-512, sha3-…
+    #[field(default)]
+    hash_algorithm: String,
+    /// The older name of hash_algorithm.
+    #[field(default)]
+    algorithm: String,
+    /// The message, in base64.
+    input: Option<Text>,
+    /// The message's digest is given instead of the message.
+    #[field(default)]
+    prehashed: bool,
+    /// RSA: pss or pkcs1v15.
+    #[field(default)]
+    signature_algorithm: String,
+    /// ECDSA: asn1, or jws for `r || s` in base64url.
+    #[field(default)]
+    marshaling_algorithm: String,
+    /// RSA-PSS: auto or hash.
+    #[field(default)]
+    salt_length: String,
+    /// The context of a derived key, in base64.
+    #[field(default)]
+    context: String,
+    /// The version; 0 is the latest.
+    #[field(default)]
+    key_version: i64,
+    /// The signature to check.
+    #[field(default)]
+    signature: String,
+    /// The HMAC to check.
+    #[field(default)]
+    hmac: String,
+    /// Many at once: objects with input and context, to check also signature or hmac.
+    batch_input: Option<Json>,
+}
+
+/// How the messages of a call are signed.
+struct How {
+    algorithm: Algorithm,
+    prehashed: bool,
+    pkcs1: bool,
+    jws: bool,
+    any_salt: bool,
+}
+
+impl Ask {
+    fn digest_name(&self) -> &str {
+        [&self.urlalgorithm, &self.hash_algorithm, &self.algorithm]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .map_or("sha2-256", |name| name)
+    }
+
+    fn how(&self) -> Result<How> {
+        let name = self.digest_name();
+        let pkcs1 = match self.signature_algorithm.as_str() {
+            "" | "pss" => false,
+            "pkcs1v15" => true,
+            other => return Err(Error::bad_request(format!("unsupported rsa signature algorithm {other}"))),
+        };
+        let algorithm = match Algorithm::from_name(name) {
+            Some(algorithm) => algorithm,
+            None if name == "none" => {
+                return Err(Error::bad_request("hash_algorithm=none is not supported; name the digest that was made"));
+            }
+            None if name == "sha1" => return Err(Error::bad_request("sha1 is not supported: signatures over it can be forged")),
+            None => return Err(Error::bad_request(format!("invalid hash algorithm {name:?}"))),
+        };
+        let jws = match self.marshaling_algorithm.as_str() {
+            "" | "asn1" => false,
+            "jws" => true,
+            other => return Err(Error::bad_request(format!("invalid marshaling type {other:?}"))),
+        };
+        let any_salt = match self.salt_length.as_str() {
+            "" | "auto" => true,
+            "hash" => false,
+            length => match length.parse::<i64>() {
+                Ok(length) if usize::try_from(length) == Ok(algorithm.bytes()) => false,
+                Ok(_) => return Err(Error::bad_request("salt_length must be auto, hash or the digest's length")),
+                Err(_) => return Err(Error::bad_request(format!("salt length neither 'auto', 'hash', nor an int: {length}"))),
+            },
+        };
+        Ok(How { algorithm, prehashed: self.prehashed, pkcs1, jws, any_salt })
+    }
+
+    fn one(&mut self) -> Object {
+        let one = Object::new()
+            .with("context", self.context.as_str())
+            .with("signature", self.signature.as_str())
+            .with("hmac", self.hmac.as_str())
+            .with("key_version", self.key_version);
+        match self.input.take() {
+            Some(input) => one.with("input", Json::String(input)),
+            None => one,
+        }
+    }
+}
+
+impl How {
+    fn scheme(&self, spec: Spec) -> Scheme {
+        match spec {
+            Spec::Ed25519 => Scheme::Ed25519,
+            spec if spec.is_ec() && self.jws => Scheme::EcdsaFixed(self.algorithm),
+            spec if spec.is_ec() => Scheme::EcdsaAsn1(self.algorithm),
+            _ if self.pkcs1 => Scheme::Pkcs1(self.algorithm),
+            _ if self.any_salt => Scheme::PssAnySalt(self.algorithm),
+            _ => Scheme::Pss(self.algorithm),
+        }
+    }
+
+    fn message<'a>(&self, spec: Spec, input: &'a [u8]) -> Message<'a> {
+        // Ed25519 hashes by itself; the reference lets the flag pass.
+        if self.prehashed && spec != Spec::Ed25519 { Message::Digest(input) } else { Message::Whole(input) }
+    }
+}
+
+async fn sign(cx: Cx, mut ask: Ask) -> Result<Reply> {
+    let how = ask.how()?;
+    let ring = keyring(&cx);
+    let one = ask.one();
+    let items = Items::read(ask.batch_input, one)?;
+    let key = usable(&ring, &ask.name, "signing key not found").await?;
+    if !key.spec.signs() {
+        return Err(Error::bad_request(format!("key type {} does not support signing", key.spec.name())));
+    }
+    let mut used = Used::new(&ring, &key);
+    let version = used.outgoing(ask.key_version, "signing")?;
+    used.load([version]).await?;
+    items.run(None, None, |item| {
+        let input = decoded(item)?;
+        let material = used.material(version)?;
+        let (scheme, message) = (how.scheme(key.spec), how.message(key.spec, &input));
+        let mut reply = Object::new();
+        let signature = if key.derived {
+            let private = material.derived_ed25519(&needed_context(&key, item)?)?;
+            reply.insert("public_key", STANDARD.encode(private.public().map_err(Error::internal)?.bits()));
+            private.sign(scheme, message)
+        } else {
+            let private =
+                material.private.as_ref().ok_or_else(|| Error::bad_request("the private half of this key is not here"))?;
+            private.sign(scheme, message)
+        };
+        let signature = signature.map_err(|error| refused(error, &how))?;
+        let encoded = if how.jws { URL_SAFE_NO_PAD.encode(signature) } else { STANDARD.encode(signature) };
+        Ok(reply.with("signature", format!("{}{encoded}", prefix(version))).with("key_version", i64::from(version)))
+    })
+}
+
+async fn verify(cx: Cx, mut ask: Ask) -> Result<Reply> {
+    let ring = keyring(&cx);
+    let (how, digest) = (ask.how(), ask.digest_name().to_owned());
+    let one = ask.one();
+    let items = Items::read(ask.batch_input, one)?;
+    let key = usable(&ring, &ask.name, "signature verification key not found").await?;
+    let mut used = Used::new(&ring, &key);
+    // Few versions are live; the items are read once.
+    used.load(key.min_decryption.max(key.min_available).max(1)..=key.latest).await?;
+    items.run(None, None, |item| {
+        let (signature, tag) = (text(item, "signature")?, text(item, "hmac")?);
+        if signature.is_empty() && tag.is_empty() {
+            return Err(Error::bad_request("neither a 'signature' nor an 'hmac' were given to verify"));
+        }
+        if !signature.is_empty() && !tag.is_empty() {
+            return Err(Error::bad_request("provide one of 'signature' or 'hmac'"));
+        }
+        let input = decoded(item)?;
+        let valid = if signature.is_empty() {
+            checks_mac(&used, &digest, &input, tag)?
+        } else {
+            checks_signature(&used, how.as_ref().map_err(copy)?, item, &input, signature)?
+        };
+        Ok(Object::new().with("valid", valid))
+    })
+}
+
+fn checks_signature(used: &Used<'_>, how: &How, item: &Object, input: &[u8], signature: &str) -> Result<bool> {
+    let key = used.key;
+    if !key.spec.signs() {
+        return Err(Error::bad_request(format!("key type {} does not support verification", key.spec.name())));
+    }
+    let (version, body) = unprefix(signature, "signature")?;
+    used.incoming(version, "signature")?;
+    let decoded = if how.jws { URL_SAFE_NO_PAD.decode(body) } else { STANDARD.decode(body) };
+    let bytes = decoded.map_err(|_| Error::bad_request("invalid base64 signature value"))?;
+    let derived;
+    let public: &PublicKey = if key.derived {
+        derived = used.material(version)?.derived_ed25519(&needed_context(key, item)?)?.public().map_err(Error::internal)?;
+        &derived
+    } else {
+        used.material(version)?.public.as_ref().ok_or_else(|| Error::internal("a signing key without its public half"))?
+    };
+    public.verify(how.scheme(key.spec), how.message(key.spec, input), &bytes).map_err(|error| refused(error, how))
+}
+
+fn checks_mac(used: &Used<'_>, digest: &str, input: &[u8], tag: &str) -> Result<bool> {
+    let algorithm = mac_algorithm(digest)?;
+    let (version, body) = unprefix(tag, "HMAC to verify")?;
+    used.incoming(version, "HMAC to verify")?;
+    let bytes = STANDARD.decode(body).map_err(|_| Error::bad_request("invalid HMAC to verify: could not decode base64"))?;
+    Ok(ct_eq(&hmac(algorithm, &used.material(version)?.hmac, input), &bytes))
+}
+
+async fn mac(cx: Cx, mut ask: Ask) -> Result<Reply> {
+    let algorithm = mac_algorithm(ask.digest_name())?;
+    let ring = keyring(&cx);
+    if ask.batch_input.is_none() && ask.input.is_none() {
+        return Err(Error::bad_request("missing input for HMAC"));
+    }
+    let one = ask.one();
+    let items = Items::read(ask.batch_input, one)?;
+    let key = usable(&ring, &ask.name, "encryption key not found").await?;
+    let mut used = Used::new(&ring, &key);
+    let version = match u32::try_from(ask.key_version) {
+        Ok(0) => key.latest,
+        Ok(version) if version <= key.latest => version,
+        Ok(_) => return Err(Error::bad_request(format!("key version does not exist; latest key version is {}", key.latest))),
+        Err(_) => return Err(Error::bad_request("requested version for HMAC is negative")),
+    };
+    if version < key.min_encryption {
+        return Err(Error::bad_request("cannot generate HMAC: version is too old (disallowed by policy)"));
+    }
+    used.load([version]).await?;
+    items.run(None, None, |item| {
+        let input = decoded(item)?;
+        let tag = hmac(algorithm, &used.material(version)?.hmac, &input);
+        Ok(Object::new().with("hmac", format!("{}{}", prefix(version), STANDARD.encode(tag))))
+    })
+}
+
+fn mac_algorithm(name: &str) -> Result<Algorithm> {
+    Algorithm::from_name(name).ok_or_else(|| Error::bad_request(format!("unsupported algorithm {name:?}")))
+}
+
+/// The bytes of `input`; none are the empty message.
+fn decoded(item: &Object) -> Result<Zeroizing<Vec<u8>>> {
+    super::batch::base64(text(item, "input")?)
+        .map_err(|error| Error::bad_request(format!("unable to decode input as base64: {}", error.public())))
+}
+
+fn needed_context(key: &KeyRecord, item: &Object) -> Result<Zeroizing<Vec<u8>>> {
+    let context = text(item, "context")?;
+    if key.derived && context.is_empty() {
+        return Err(Error::bad_request(
+            "error deriving key: missing 'context' for key derivation; the key was created using a derived key, which means \
+             additional, per-request information must be included in order to perform operations with the key",
+        ));
+    }
+    context_of(context)
+}
+
+fn refused(error: PkError, how: &How) -> Error {
+    match error {
+        PkError::Mismatch if how.prehashed => {
+            Error::bad_request(format!("the input must be a digest of {} bytes, as hash_algorithm says", how.algorithm.bytes()))
+        }
+        PkError::Mismatch => Error::bad_request("the algorithm does not fit the key"),
+        PkError::Unsupported => Error::bad_request(format!(
+            "RSA signatures over {} are not supported; use sha2-256, sha2-384 or sha2-512",
+            how.algorithm.name()
+        )),
+        other => Error::internal(other),
+    }
+}
+
+fn copy(error: &Error) -> Error {
+    Error::bad_request(error.public().to_owned())
+}
