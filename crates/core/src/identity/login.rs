@@ -67,6 +67,18 @@ pub async fn on_login(
     Ok(is)
 }
 
+/// A renewal whose method asked again and heard of other groups than it said before. One that heard nothing new says nothing:
+/// a later login may have, and is not undone by an older token.
+pub async fn on_renewal(store: &IdentityStore, view: &View, entity: &str, accessor: &str, groups: &[String]) -> Result<()> {
+    let Some(was) = store.entity_or_heir(view, entity).await? else { return Ok(()) };
+    let mut is = was.clone();
+    refresh_groups(store, view, &mut is, accessor, groups).await?;
+    if is != was {
+        store.put_entity(view, Some(&was), &is).await?;
+    }
+    Ok(())
+}
+
 /// An entity with a name of the server's choice, not stored yet.
 pub async fn new_entity(store: &IdentityStore, view: &View, random: &dyn Random, now: Timestamp) -> Result<Entity> {
     let name = store.new_entity_name(view, random).await?;

@@ -44,6 +44,9 @@ impl IdentityStore {
 
     /// The entity that an id stands for: itself, or the one that it was merged into.
     pub async fn entity_or_heir(&self, view: &View, id: &str) -> Result<Option<Entity>> {
+        if id.is_empty() {
+            return Ok(None);
+        }
         if let Some(entity) = self.entity(view, id).await? {
             return Ok(Some(entity));
         }

@@ -39,7 +39,30 @@ impl Engine for Claims {
     fn declare(d: &mut Declare<Self>) {
         d.about("Vouches for whatever it is told.");
         d.at("login").about("Log in as anyone.").public().write(login);
+        d.at("say").about("What renewals hear of groups.").write(say);
+        d.renew_login(renew);
     }
+}
+
+/// What renewals hear from now on.
+#[derive(Request, serde::Serialize, serde::Deserialize)]
+struct Say {
+    /// Groups.
+    groups: Vec<String>,
+}
+
+impl coffer_engine::Record for Say {
+    const FORMAT: u8 = 1;
+}
+
+async fn say(cx: Ctx<Claims>, said: Say) -> Result<Reply> {
+    cx.view.put("said", &said)?;
+    Ok(Reply::empty())
+}
+
+async fn renew(cx: Ctx<Claims>, login: Login) -> Result<Login> {
+    let said = cx.view.get::<Say>("said").await?;
+    Ok(Login { group_aliases: said.map_or(login.group_aliases.clone(), |s| s.groups), ..login })
 }
 
 async fn login(_cx: Ctx<Claims>, ask: Claim) -> Result<Reply> {
@@ -324,6 +347,32 @@ async fn external_groups_follow_what_their_mount_says_last() {
         let refused = s.root("POST", "identity/group", &body).await;
         assert_eq!((refused.status, refused.error()), (400, why));
     }
+}
+
+#[tokio::test]
+async fn renewals_follow_groups_and_bring_none_back() {
+    let s = Stage::new().await;
+    s.policy("ops", r#"path "kv/ops" { capabilities = ["read"] }"#).await;
+    let group = s.ok("POST", "identity/group", r#"{"name":"ops","type":"external","policies":["ops"]}"#).await;
+    let group = group.text_at("data/id").to_owned();
+    let alias = format!(r#"{{"name":"ops","mount_accessor":"{}","canonical_id":"{group}"}}"#, s.one);
+    s.ok("POST", "identity/group-alias", &alias).await;
+    let renew = async |token: &str| {
+        let renewed = s.server.call("POST", "auth/token/renew-self", token, "{}").await;
+        assert_eq!(renewed.status, 200, "{}", renewed.text);
+        list(&renewed, "auth/identity_policies")
+    };
+    let (old, _) = s.login("one", r#"{"alias":"bob","groups":["ops"]}"#).await;
+    let (new, _) = s.login("one", r#"{"alias":"bob"}"#).await;
+    assert!(renew(&old).await.is_empty());
+    assert!(!s.reads(&old, "kv/ops").await && !s.reads(&new, "kv/ops").await, "an old token's renewal knows nothing newer");
+    // The method asks again and hears of it.
+    s.ok("POST", "auth/one/say", r#"{"groups":["ops"]}"#).await;
+    assert_eq!(renew(&new).await, ["ops"]);
+    assert!(s.reads(&new, "kv/ops").await);
+    s.ok("POST", "auth/one/say", r#"{"groups":[]}"#).await;
+    assert!(renew(&new).await.is_empty());
+    assert!(!s.reads(&new, "kv/ops").await && !s.reads(&old, "kv/ops").await);
 }
 
 #[tokio::test]

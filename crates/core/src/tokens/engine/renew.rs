@@ -2,6 +2,8 @@
 
 use super::TokenEngine;
 use crate::core::Core;
+use crate::identity::Identity;
+use crate::identity::login::on_renewal;
 use crate::leases::record;
 use crate::leases::revoke::housekeeping;
 use crate::live::Unsealed;
@@ -76,8 +78,10 @@ async fn run(cx: &Ctx<TokenEngine>, token: TokenRecord, text: &str, increment: S
     };
     let mut auth = auth(text, &record, granted.secs());
     let live = cx.engine.live()?;
-    if let Some(identity) = live.identities.get(&live.barrier, &record.entity_id).await? {
-        add_identity(&mut auth, &identity);
+    // As this call leaves it, which the cache can't know yet.
+    let store = &live.identities.store;
+    if let Some(entity) = store.entity_or_heir(&cx.view, &record.entity_id).await? {
+        add_identity(&mut auth, &Identity::load(store, &cx.view, entity).await?);
     }
     Ok(Reply::auth(auth).warnings(warnings))
 }
@@ -107,8 +111,13 @@ where
     let (default, max) = mounted.map_or((core.config.default_lease_ttl, core.config.max_lease_ttl), |m| {
         (m.mount.default_lease_ttl, m.mount.max_lease_ttl)
     });
-    if let Some(login) = token.login.take() {
-        token.login = Some(still_stands(cx, &core, &live, mounted, login).await?);
+    if let Some(before) = token.login.take() {
+        let said = before.group_aliases.clone();
+        let login = still_stands(cx, &core, &live, mounted, before).await?;
+        if login.group_aliases != said {
+            on_renewal(&live.identities.store, &cx.view, &token.entity_id, &token.mount_accessor, &login.group_aliases).await?;
+        }
+        token.login = Some(login);
     }
     let max = match &token.login {
         Some(login) if !login.max_ttl.is_zero() => login.max_ttl.min(max),
