@@ -8,6 +8,7 @@ pub mod cert;
 mod fake;
 pub mod github;
 pub mod jwt;
+pub mod kubernetes;
 mod names;
 pub mod okta;
 mod old_names;

@@ -157,11 +157,14 @@ impl Core {
     }
 }
 
-/// The causes of our own faults, for the log only.
+/// The causes of our own faults and of refusals, for the log only.
 fn log_cause(error: &Error, call: &Call) {
     if matches!(error.kind(), Kind::Internal | Kind::Unavailable | Kind::Upstream) {
         let cause = error.cause().map(ToString::to_string).unwrap_or_default();
         tracing::error!(target: "core", request = %call.id, path = %call.path, kind = ?error.kind(), %cause, "a call failed: {error}");
+    } else if let Some(cause) = error.cause() {
+        // Who is refused is told no more than that; whoever runs the server can read why.
+        tracing::warn!(target: "core", request = %call.id, path = %call.path, kind = ?error.kind(), %cause, "a call was refused: {error}");
     }
 }
 

@@ -34,6 +34,23 @@ pub trait Outside: Send + Sync + fmt::Debug {
     fn datagrams(&self) -> &dyn Datagrams {
         &Nothing
     }
+
+    /// What Kubernetes gives the pod that this program runs in.
+    ///
+    /// # Errors
+    /// It runs in none.
+    fn pod(&self) -> Result<Pod, Fault> {
+        Err(Fault::new(FaultKind::Settings, "this server does not run in a Kubernetes pod"))
+    }
+}
+
+/// A pod's service account, as it stands now: both are renewed while the pod runs.
+/// <https://kubernetes.io/docs/concepts/storage/projected-volumes/#serviceaccounttoken>
+#[derive(Debug)]
+pub struct Pod {
+    pub token: coffer_types::Secret<String>,
+    /// The API server's authority, PEM.
+    pub ca: String,
 }
 
 /// Why a system outside did not do what was asked. Its text names the system and what was wrong, and holds no secret: never a

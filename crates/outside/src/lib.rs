@@ -5,10 +5,11 @@ mod database;
 mod datagram;
 mod http;
 mod ldap;
+mod pod;
 mod stream;
 pub mod tls;
 
-use coffer_engine::outside::{Database, Datagrams, Directory, Http, Outside};
+use coffer_engine::outside::{Database, Datagrams, Directory, Fault, Http, Outside, Pod};
 
 /// All that this program can reach.
 #[derive(Debug, Default)]
@@ -40,5 +41,9 @@ impl Outside for World {
 
     fn database(&self) -> &dyn Database {
         &self.database
+    }
+
+    fn pod(&self) -> Result<Pod, Fault> {
+        pod::read(pod::FOLDER.as_ref())
     }
 }

@@ -5,6 +5,7 @@ use coffer_auth::approle::AppRole;
 use coffer_auth::cert::Cert;
 use coffer_auth::github::GitHub;
 use coffer_auth::jwt::{Jwt, Oidc};
+use coffer_auth::kubernetes::Kubernetes;
 use coffer_auth::okta::Okta;
 use coffer_auth::userpass::Userpass;
 use coffer_core::Registry;
@@ -38,6 +39,7 @@ fn build() -> Result<Registry, Vec<String>> {
         .auth::<Okta>()?
         .auth::<Jwt>()?
         .auth::<Oidc>()?
+        .auth::<Kubernetes>()?
         .auth::<Userpass>()?
         .auth::<AppRole>()
 }

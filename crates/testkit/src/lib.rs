@@ -163,6 +163,7 @@ pub fn registry() -> Registry {
         .and_then(Registry::auth::<coffer_auth::okta::Okta>)
         .and_then(Registry::auth::<coffer_auth::jwt::Jwt>)
         .and_then(Registry::auth::<coffer_auth::jwt::Oidc>)
+        .and_then(Registry::auth::<coffer_auth::kubernetes::Kubernetes>)
         .and_then(Registry::auth::<coffer_auth::userpass::Userpass>)
         .and_then(Registry::auth::<coffer_auth::approle::AppRole>)
         .and_then(Registry::engine::<coffer_engines::transit::Transit>)

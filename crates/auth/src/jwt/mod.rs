@@ -4,7 +4,7 @@
 //! A token is verified in `coffer_crypto::jws`; here is what must be true of its claims ([`claims`]), where an issuer's
 //! keys come from ([`keys`]), and the ways through the browser ([`oidc`]).
 
-mod claims;
+pub(crate) mod claims;
 mod config;
 mod keys;
 mod login;
