@@ -84,7 +84,7 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
     let random = HostRandom(&cx);
     let username =
         template.render(&[("DisplayName", display), ("RoleName", name)], &Source { now: cx.now(), random: &random })?;
-    super::statement::check_name(&username)?;
+    plugin.check_name(&username)?;
 
     let terms = Terms { ttl: role.default_ttl, max_ttl: role.max_ttl, renewable: true };
     let expiration = written(expected_end(&cx, &terms));

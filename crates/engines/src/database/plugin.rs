@@ -6,7 +6,7 @@
 //! | MySQL, Aurora, RDS | the same, 32 bytes; legacy 16 | the account goes from every host, its sessions end |
 //! | Redis, Valkey | `V_<DISPLAY>_<ROLE>_<RANDOM>_<TIME>` | made with `~* +@read`; removed |
 
-use super::statement::{Lexis, fill, identifier, list, literal};
+use super::statement::{Lexis, check_name, fill, identifier, list, literal};
 use coffer_engine::outside::{Database, Fault, FaultKind, Line, Protocol, Rows, Script, Target};
 use coffer_types::{Error, Result, Secret};
 
@@ -66,6 +66,14 @@ impl From<Error> for Failure {
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         Self::Database(fault)
+    }
+}
+
+impl Plugin {
+    /// Whether an account of this name could be made and found again.
+    pub(super) fn check_name(&self, name: &str) -> Result<()> {
+        // Redis knows no limit, nor does it cut anything off.
+        check_name(if self.protocol == Protocol::PostgreSql { Lexis::PostgreSql } else { Lexis::MySql }, name)
     }
 }
 

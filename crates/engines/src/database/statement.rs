@@ -79,10 +79,16 @@ pub(super) fn identifier(lexis: Lexis, name: &str) -> String {
     }
 }
 
-/// A name that may stand for an account: not empty, no control character in it.
-pub(super) fn check_name(name: &str) -> Result<()> {
+/// The longest name of an account, in bytes: PostgreSQL cuts off what is longer, and it would not be found again.
+const LONGEST_NAME: usize = 63;
+
+/// A name that may stand for an account: not empty, not too long, no control character in it.
+pub(super) fn check_name(lexis: Lexis, name: &str) -> Result<()> {
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err(Error::bad_request("the name of the account is empty or holds a control character"));
+    }
+    if lexis == Lexis::PostgreSql && name.len() > LONGEST_NAME {
+        return Err(Error::bad_request(format!("the name of the account is over {LONGEST_NAME} bytes")));
     }
     Ok(())
 }
@@ -261,7 +267,11 @@ mod tests {
         }
         assert!(filled(Lexis::PostgreSql, "DO $$ BEGIN EXECUTE '{{name}}'; END $$", "a$$; DROP", "").is_err());
         assert!(filled(Lexis::PostgreSql, "SELECT '{{name}}'", "a\0b", "").is_err());
-        assert!(check_name("a\nb").is_err() && check_name("").is_err() && check_name("a b'\"").is_ok());
+        for lexis in [Lexis::PostgreSql, Lexis::MySql] {
+            assert!(check_name(lexis, "a\nb").is_err() && check_name(lexis, "").is_err() && check_name(lexis, "a b'\"").is_ok());
+            assert!(check_name(lexis, &"x".repeat(63)).is_ok());
+        }
+        assert!(check_name(Lexis::PostgreSql, &"x".repeat(64)).is_err());
     }
 
     #[test]

@@ -115,11 +115,6 @@ pub(super) async fn write(cx: Ctx<Database>, q: Write) -> Result<Reply<()>> {
     if !is_new && (username != named(0) || second != named(1)) {
         return bad("cannot update static account username");
     }
-    for user in [&username, &second] {
-        if !user.is_empty() {
-            super::statement::check_name(user)?;
-        }
-    }
     if username == second {
         return bad("second_username must be another account");
     }
@@ -166,6 +161,9 @@ pub(super) async fn write(cx: Ctx<Database>, q: Write) -> Result<Reply<()>> {
             return bad("self_managed_password is required where the connection has self_managed");
         }
         let account = |username: String| Account { username, password: initial.clone() };
+        for user in [&username, &second].into_iter().filter(|user| !user.is_empty()) {
+            config.plugin()?.check_name(user)?;
+        }
         role.accounts = [username, second].into_iter().filter(|user| !user.is_empty()).map(account).collect();
         role.credential_type.must_be_password()?;
         rotate(&cx, name, &mut role, &config).await.map_err(|why| why.into_error("error setting credentials: "))?;

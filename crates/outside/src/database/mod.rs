@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// The longest message that is taken from a database, in bytes.
 const LONGEST: usize = 16 << 20;
+/// For connecting, TLS and the login together.
+const CONNECT: Duration = Duration::from_secs(10);
 /// The most rows that are taken of one answer.
 const MOST_ROWS: usize = 100_000;
 
@@ -32,7 +34,16 @@ enum Connection {
 }
 
 impl Connection {
+    /// A connection that is logged in. One that says nothing (TLS to a port that speaks none) is not waited for long.
     async fn open(target: &Target) -> Result<Self, Fault> {
+        let opened = tokio::time::timeout(CONNECT.min(target.timeout), Self::log_in(target)).await;
+        opened.unwrap_or_else(|_| {
+            let text = format!("{} did not answer the login within {} s", address(target), CONNECT.as_secs());
+            Err(Fault::new(FaultKind::Unreachable, text))
+        })
+    }
+
+    async fn log_in(target: &Target) -> Result<Self, Fault> {
         match target.protocol {
             Protocol::PostgreSql => postgres::Connection::open(target).await.map(Self::Postgres),
             Protocol::MySql => mysql::Connection::open(target).await.map(Self::MySql),

@@ -16,7 +16,14 @@ use zeroize::Zeroizing;
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     host: String,
+    /// The SQLSTATE of the last error.
+    state: String,
 }
+
+/// How often a transaction is begun again that lost against another.
+const TRIES: u32 = 10;
+/// The SQLSTATEs that say so: serialisation, deadlock, and the internal error of grants side by side.
+const LOST: [&str; 3] = ["40001", "40P01", "XX000"];
 
 /// What a server says: the type of the message and what is in it.
 struct Message {
@@ -43,7 +50,7 @@ impl Connection {
                 }
             },
         };
-        let mut connection = Self { stream, host: host.to_owned() };
+        let mut connection = Self { stream, host: host.to_owned(), state: String::new() };
         connection.log_in(target).await?;
         Ok(connection)
     }
@@ -168,6 +175,23 @@ impl Connection {
             }
             return Ok(rows);
         }
+        let mut tries = 0;
+        loop {
+            self.state.clear();
+            match self.atomically(&lines, timeout).await {
+                // The transaction lost against another one and left nothing: grants on one table can't be made side by side.
+                Err(fault) if fault.kind == FaultKind::Refused && tries < TRIES && LOST.contains(&self.state.as_str()) => {
+                    tries += 1;
+                    let mut spread = [0u8; 1];
+                    SystemRandom.fill(&mut spread);
+                    tokio::time::sleep(Duration::from_millis(u64::from(tries) * (10 + u64::from(spread[0]) / 4))).await;
+                }
+                said => return said,
+            }
+        }
+    }
+
+    async fn atomically(&mut self, lines: &[&str], timeout: Duration) -> Result<Vec<Rows>, Fault> {
         let milliseconds = timeout.as_millis().clamp(1, 2_000_000_000);
         self.query(&format!("BEGIN; SET LOCAL standard_conforming_strings = on; SET LOCAL statement_timeout = {milliseconds}"))
             .await?;
@@ -203,7 +227,7 @@ impl Connection {
                     }
                     rows.push(row(&message.body).ok_or_else(|| nonsense(&self.host))?);
                 }
-                b'E' => fault = fault.or_else(|| Some(self.refused(&message.body))),
+                b'E' => fault = Some(fault.unwrap_or_else(|| self.refused(&message.body))),
                 b'Z' => return fault.map_or(Ok(rows), Err),
                 // It waits for data that a statement would copy in: there is none.
                 b'G' => self.send_text(b'f', b"no data").await?,
@@ -214,7 +238,7 @@ impl Connection {
     }
 
     /// The server's error: severity, text and SQLSTATE, and none of the fields that repeat what was said to it.
-    fn refused(&self, body: &[u8]) -> Fault {
+    fn refused(&mut self, body: &[u8]) -> Fault {
         let field = |kind: u8| {
             let found = body.split(|b| *b == 0).find(|f| f.first() == Some(&kind));
             found.map(|f| String::from_utf8_lossy(&f[1..]).into_owned()).unwrap_or_default()
@@ -226,7 +250,9 @@ impl Connection {
             s if s.starts_with("08") || s.starts_with("57P") || s == "53300" => FaultKind::Unreachable,
             _ => FaultKind::Refused,
         };
-        Fault::new(kind, format!("{severity}: {text} (SQLSTATE {state})"))
+        let fault = Fault::new(kind, format!("{severity}: {text} (SQLSTATE {state})"));
+        self.state = state;
+        fault
     }
 
     async fn send_text(&mut self, kind: u8, text: &[u8]) -> Result<(), Fault> {
