@@ -1,22 +1,25 @@
 //! `cargo xtask bench`: Coffer beside the real peer in one run, alternately (A B A B), on the same state and the same machine. It prints
 //! the tables of docs/performance.md. The measure is server CPU per request, which depends less on the load generator than rates do.
 //!
-//! Options: `--rounds N` (3), `--seconds N` (4), `--only dev,audit,write,start,cli,million,leases`, `--coffer PROGRAM`, `--peer PROGRAM`,
+//! Options: `--rounds N` (3), `--seconds N` (4), `--only dev,audit,write,logins,start,cli,million,leases`, `--coffer PROGRAM`, `--peer PROGRAM`,
 //! `--many N` (1000000: secrets and leases of the large stores), `--smoke` (one short round of each with few secrets: whether the bench itself works).
 
 mod leases;
 mod load;
+mod logins;
 mod machine;
 mod server;
 mod wire;
 
+pub(crate) use self::server::Server;
+pub(crate) use self::wire::Client;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use self::load::{Ask, Run, wrk};
-use self::server::{Product, Server, secret};
+use self::server::{Product, secret};
 use crate::{Outcome, root};
 
 /// Secrets that the reads and writes go through.
@@ -43,6 +46,7 @@ const PARTS: &[(&str, Part)] = &[
     ("dev", Bench::dev),
     ("audit", Bench::audit),
     ("write", Bench::write),
+    ("logins", Bench::logins),
     ("start", Bench::start),
     ("cli", Bench::cli),
     ("million", Bench::million),
@@ -87,7 +91,7 @@ impl Options {
 }
 
 /// Builds what is measured, and says where it lies.
-fn built(args: &[&str], path: &str) -> Result<PathBuf, String> {
+pub(crate) fn built(args: &[&str], path: &str) -> Result<PathBuf, String> {
     let done = Command::new("cargo").args(args).current_dir(root()).status().map_err(|e| e.to_string())?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     if done.success() { Ok(target.join(path)) } else { Err(format!("cargo {} did not pass", args.join(" "))) }

@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod crash;
 mod tidy;
+mod timing;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ const TOOLS: &[Tool] = &[
     Tool { name: "check", about: "format, lints, rules, tests: what must pass before a change lands", run: check::run },
     Tool { name: "crash", about: "kill -9 the store under 64 writers, again and again [--kills N]", run: crash::run },
     Tool { name: "tidy", about: "the rules of the house that no compiler checks", run: tidy::run },
+    Tool { name: "timing", about: "can refused logins tell who exists? Welch's t over many tries", run: timing::run },
 ];
 
 fn main() -> ExitCode {

@@ -18,7 +18,7 @@ pub(super) enum Product {
     Peer,
 }
 
-pub(super) struct Server {
+pub(crate) struct Server {
     pub(super) port: u16,
     pub(super) token: String,
     child: Child,
@@ -30,7 +30,7 @@ pub(super) struct Server {
 
 impl Server {
     /// In memory, as `server -dev` makes it.
-    pub(super) fn dev(program: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn dev(program: &Path, folder: &Path) -> Result<Self> {
         let port = wire::free_port()?;
         let args = [
             "server",
@@ -92,7 +92,7 @@ impl Server {
         self.child.id()
     }
 
-    pub(super) fn client(&self) -> Result<Client> {
+    pub(crate) fn client(&self) -> Result<Client> {
         Client::connect(self.port, &self.token)
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 type Result<T> = std::result::Result<T, String>;
 
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
     token: String,
 }
@@ -22,7 +22,7 @@ impl Client {
     }
 
     /// Status and body of one call; the connection stays open.
-    pub(super) fn call(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+    pub(crate) fn call(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
         let token = if self.token.is_empty() { String::new() } else { format!("X-Vault-Token: {}\r\n", self.token) };
         let head = format!("{method} /v1/{path} HTTP/1.1\r\nHost: bench\r\n{token}Content-Length: {}\r\n\r\n", body.len());
         self.stream.get_mut().write_all(format!("{head}{body}").as_bytes()).map_err(text)?;
@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// The same for steps that must succeed; the reply as JSON (null for none).
-    pub(super) fn must(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
+    pub(crate) fn must(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
         let (status, reply) = self.call(method, path, body)?;
         if status >= 300 {
             return Err(format!("{method} {path} answered {status} {reply:.200}"));

@@ -143,7 +143,16 @@ async fn disable(cx: &Ctx<Sys>, class: MountClass, path: &MountPath) -> Result<R
 }
 
 async fn read_engine_tune(cx: Ctx<Sys>, ask: Named) -> Result<Reply> {
-    read_tune(&cx, MountClass::Engine, &ask.path).await
+    let (class, path) = tuned(&ask.path);
+    read_tune(&cx, class, path).await
+}
+
+/// Vault's command line tunes auth methods below `sys/mounts/auth/`.
+fn tuned(path: &str) -> (MountClass, &str) {
+    match path.strip_prefix("auth/") {
+        Some(path) => (MountClass::Auth, path),
+        None => (MountClass::Engine, path),
+    }
 }
 
 async fn read_auth_tune(cx: Ctx<Sys>, ask: Named) -> Result<Reply> {
@@ -161,8 +170,10 @@ async fn read_tune(cx: &Ctx<Sys>, class: MountClass, path: &str) -> Result<Reply
     Ok(Reply::data(show::tune(&record, &core)).mirrored())
 }
 
-async fn tune_engine(cx: Ctx<Sys>, ask: TuneAsk) -> Result<Reply> {
-    tune(&cx, MountClass::Engine, ask).await
+async fn tune_engine(cx: Ctx<Sys>, mut ask: TuneAsk) -> Result<Reply> {
+    let (class, path) = tuned(&ask.path);
+    ask.path = path.to_owned();
+    tune(&cx, class, ask).await
 }
 
 async fn tune_auth(cx: Ctx<Sys>, ask: TuneAsk) -> Result<Reply> {

@@ -179,6 +179,9 @@ async fn a_mount_is_tuned_and_others_are_not_locked() {
     let tuned = ok(&server, "GET", "sys/auth/approle/tune", "").await;
     assert_eq!(tuned.body.at("data/user_lockout_threshold").and_then(Json::as_i64), Some(2), "{}", tuned.text);
     assert_eq!(tuned.body.at("data/user_lockout_duration").and_then(Json::as_i64), Some(60), "{}", tuned.text);
+    let same = ok(&server, "GET", "sys/mounts/auth/approle/tune", "").await;
+    assert_eq!(same.body.at("data"), tuned.body.at("data"));
+    ok(&server, "POST", "sys/mounts/auth/approle/tune", r#"{"default_lease_ttl":"10m"}"#).await;
     for _ in 0..2 {
         assert_eq!(approle(&server, "app", "wrong").await.status, 400);
     }
