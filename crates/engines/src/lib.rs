@@ -4,6 +4,7 @@ pub mod aws;
 pub mod cubbyhole;
 pub mod database;
 pub mod keyring;
+pub mod kubernetes;
 pub mod kv;
 pub mod rabbitmq;
 pub mod records;

@@ -157,6 +157,7 @@ pub fn registry() -> Registry {
         .and_then(Registry::engine::<coffer_engines::cubbyhole::Cubbyhole>)
         .and_then(Registry::engine::<coffer_engines::database::Database>)
         .and_then(Registry::engine::<coffer_engines::aws::Aws>)
+        .and_then(Registry::engine::<coffer_engines::kubernetes::Kubernetes>)
         .and_then(Registry::engine::<coffer_engines::rabbitmq::RabbitMq>)
         .and_then(Registry::auth::<coffer_auth::cert::Cert>)
         .and_then(Registry::auth::<coffer_auth::github::GitHub>)
