@@ -9,9 +9,11 @@ mod fake;
 pub mod github;
 pub mod jwt;
 pub mod kubernetes;
+pub mod ldap;
 mod names;
 pub mod okta;
 mod old_names;
+pub mod radius;
 pub mod token;
 pub mod userpass;
 #[cfg(test)]

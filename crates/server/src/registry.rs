@@ -6,7 +6,9 @@ use coffer_auth::cert::Cert;
 use coffer_auth::github::GitHub;
 use coffer_auth::jwt::{Jwt, Oidc};
 use coffer_auth::kubernetes::Kubernetes;
+use coffer_auth::ldap::Ldap;
 use coffer_auth::okta::Okta;
+use coffer_auth::radius::Radius;
 use coffer_auth::userpass::Userpass;
 use coffer_core::Registry;
 use coffer_engines::aws::Aws;
@@ -43,6 +45,8 @@ fn build() -> Result<Registry, Vec<String>> {
         .auth::<Oidc>()?
         .auth::<Kubernetes>()?
         .auth::<Userpass>()?
+        .auth::<Ldap>()?
+        .auth::<Radius>()?
         .auth::<AppRole>()
 }
 
