@@ -14,7 +14,7 @@ use coffer_core::Registry;
 use coffer_engines::aws::Aws;
 use coffer_engines::cubbyhole::Cubbyhole;
 use coffer_engines::database::Database;
-use coffer_engines::kubernetes::Kubernetes;
+use coffer_engines::kubernetes::Kubernetes as KubernetesSecrets;
 use coffer_engines::kv;
 use coffer_engines::rabbitmq::RabbitMq;
 use coffer_engines::transit::Transit;
@@ -34,7 +34,7 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<kv::V2>()?
         .engine::<Database>()?
         .engine::<Aws>()?
-        .engine::<Kubernetes>()?
+        .engine::<KubernetesSecrets>()?
         .engine::<RabbitMq>()?
         .engine::<Transit>()?
         .engine::<Cubbyhole>()?
