@@ -4,6 +4,7 @@
 mod again;
 pub mod approle;
 pub mod cert;
+pub mod clouds;
 #[cfg(test)]
 mod fake;
 pub mod github;
