@@ -3,7 +3,7 @@
 use crate::start::StartError;
 use coffer_auth::approle::AppRole;
 use coffer_auth::cert::Cert;
-use coffer_auth::clouds::{aws::Aws, azure::Azure, gcp::Gcp};
+use coffer_auth::clouds;
 use coffer_auth::github::GitHub;
 use coffer_auth::jwt::{Jwt, Oidc};
 use coffer_auth::kubernetes::Kubernetes;
@@ -39,10 +39,10 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<RabbitMq>()?
         .engine::<Transit>()?
         .engine::<Cubbyhole>()?
-        .auth::<Aws>()?
-        .auth::<Azure>()?
+        .auth::<clouds::aws::Aws>()?
+        .auth::<clouds::azure::Azure>()?
         .auth::<Cert>()?
-        .auth::<Gcp>()?
+        .auth::<clouds::gcp::Gcp>()?
         .auth::<GitHub>()?
         .auth::<Okta>()?
         .auth::<Jwt>()?

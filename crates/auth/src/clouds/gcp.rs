@@ -121,7 +121,9 @@ async fn write(cx: Ctx<Gcp>, q: Write) -> Result<Reply<()>> {
         config.credentials = match text.expose().trim() {
             "" => None,
             // What does not parse is not repeated: it may be a key.
-            text => Some(serde_json::from_str(text).map_err(|_| Error::bad_request("error reading google credentials from given JSON"))?),
+            text => Some(
+                serde_json::from_str(text).map_err(|_| Error::bad_request("error reading google credentials from given JSON"))?,
+            ),
         };
     }
     config.iam_alias = q.iam_alias.unwrap_or(config.iam_alias);
@@ -258,9 +260,11 @@ async fn write_role(cx: Ctx<Gcp>, q: WriteRole) -> Result<Reply<()>> {
         ]
         .into_iter()
         .find(|(_, given)| *given),
-        RoleKind::Gce { .. } => [("max_jwt_exp", q.max_jwt_exp.is_some()), ("allow_gce_inference", q.allow_gce_inference.is_some())]
-            .into_iter()
-            .find(|(_, given)| *given),
+        RoleKind::Gce { .. } => {
+            [("max_jwt_exp", q.max_jwt_exp.is_some()), ("allow_gce_inference", q.allow_gce_inference.is_some())]
+                .into_iter()
+                .find(|(_, given)| *given)
+        }
     };
     if let Some((field, _)) = strange {
         return Err(Error::bad_request(format!("{field} is not a field of a role of type {}", role.kind.name())));

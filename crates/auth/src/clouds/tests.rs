@@ -129,7 +129,10 @@ fn roles_of_aws_have_constraints_of_their_type() {
     assert!(aws.keys().is_empty());
     write(&aws, "role/Dev", &with(r#","policies":"a,b","ttl":"1h""#)).unwrap();
     let shown = read(&aws, "role/DEV");
-    holds(&shown, &[r#""auth_type":"iam""#, r#""resolve_aws_unique_ids":true"#, r#""token_policies":["a","b"]"#, r#""token_ttl":3600"#]);
+    holds(
+        &shown,
+        &[r#""auth_type":"iam""#, r#""resolve_aws_unique_ids":true"#, r#""token_policies":["a","b"]"#, r#""token_ttl":3600"#],
+    );
     refuses(&aws, "role/dev", &[r#"{"auth_type":"ec2"}"#, r#"{"resolve_aws_unique_ids":false}"#]);
     write(&aws, "role/dev", r#"{"token_ttl":"2h"}"#).unwrap();
     assert_eq!(read(&aws, "role/dev"), shown.replace(r#""token_ttl":3600"#, r#""token_ttl":7200"#));
@@ -158,13 +161,21 @@ fn role_tags_are_made_here_and_refused_here() {
     let value = made.get("tag_value").and_then(|v| v.as_str()).unwrap().to_owned();
     assert!(value.starts_with("v1:") && value.contains(":r=dev:p=a:d=false:m=false:t=1h0m0s:"), "{value}");
     let path = |value: &str| format!("roletag-denylist/{}", STANDARD.encode(value));
-    for bad in [value.replace("p=a", "p=b"), format!("{value}x"), "v1:a:r=dev:".to_owned(), "v1:".to_owned(), "garbage".to_owned()] {
+    for bad in
+        [value.replace("p=a", "p=b"), format!("{value}x"), "v1:a:r=dev:".to_owned(), "v1:".to_owned(), "garbage".to_owned()]
+    {
         assert!(write(&aws, &path(&bad), "").is_err_and(|e| e.kind == Kind::BadRequest), "{bad}");
     }
     assert!(aws.call(Operation::Read, &path(&value), "").is_err_and(|e| e.kind == Kind::NotFound));
     write(&aws, &path(&value), "").unwrap();
-    holds(&read(&aws, &path(&value)), &[r#""creation_time":"2026-11-23T03:23:22Z""#, r#""expiration_time":"2026-11-23T04:23:22Z""#]);
-    assert_eq!(text(&aws.call(Operation::List, "roletag-blacklist", "").unwrap()), format!(r#"{{"keys":["{}"]}}"#, STANDARD.encode(&value)));
+    holds(
+        &read(&aws, &path(&value)),
+        &[r#""creation_time":"2026-11-23T03:23:22Z""#, r#""expiration_time":"2026-11-23T04:23:22Z""#],
+    );
+    assert_eq!(
+        text(&aws.call(Operation::List, "roletag-blacklist", "").unwrap()),
+        format!(r#"{{"keys":["{}"]}}"#, STANDARD.encode(&value))
+    );
     aws.pass(Span::from_secs(2 * 3600));
     write(&aws, "tidy/roletag-denylist", r#"{"safety_buffer":"2h"}"#).unwrap();
     assert!(aws.call(Operation::Read, &path(&value), "").is_ok(), "not so soon");
@@ -189,7 +200,12 @@ fn azure_is_configured() {
     write(&azure, "role/dev", r#"{"bound_scale_sets":["s"],"token_max_ttl":"1h"}"#).unwrap();
     holds(
         &read(&azure, "role/dev"),
-        &[r#""bound_group_ids":["g1","g2"]"#, r#""bound_scale_sets":["s"]"#, r#""token_policies":["a"]"#, r#""token_max_ttl":3600"#],
+        &[
+            r#""bound_group_ids":["g1","g2"]"#,
+            r#""bound_scale_sets":["s"]"#,
+            r#""token_policies":["a"]"#,
+            r#""token_max_ttl":3600"#,
+        ],
     );
     refuses(&azure, "role/dev", &[r#"{"token_type":"paper"}"#, r#"{"token_policies":"root"}"#]);
     assert_eq!(text(&azure.call(Operation::List, "role", "").unwrap()), r#"{"keys":["dev"]}"#);
@@ -217,7 +233,12 @@ fn gcp_is_configured() {
     );
     write(&gcp, "config", &format!(r#"{{"credentials":"{key}"}}"#)).unwrap();
     write(&gcp, "config", r#"{"iam_alias":"unique_id","custom_endpoint":{"iam":"https://iam"}}"#).unwrap();
-    let parts = [r#""client_email":"a@b""#, r#""project_id":"p""#, r#""iam_alias":"unique_id""#, r#""custom_endpoint":{"iam":"https://iam"}"#];
+    let parts = [
+        r#""client_email":"a@b""#,
+        r#""project_id":"p""#,
+        r#""iam_alias":"unique_id""#,
+        r#""custom_endpoint":{"iam":"https://iam"}"#,
+    ];
     holds(&read(&gcp, "config"), &parts);
 }
 

@@ -277,7 +277,8 @@ pub(super) async fn write_certificate(cx: Ctx<Aws>, q: WriteCertificate) -> Resu
     check_choice("type", &q.kind, &["pkcs7", "identity"])?;
     let bad = || Error::bad_request("aws_public_cert must be a certificate in PEM, in base64");
     let pem = STANDARD.decode(q.aws_public_cert.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad)?;
-    let inside = pem.trim().strip_prefix("-----BEGIN CERTIFICATE-----").and_then(|rest| rest.strip_suffix("-----END CERTIFICATE-----"));
+    let inside =
+        pem.trim().strip_prefix("-----BEGIN CERTIFICATE-----").and_then(|rest| rest.strip_suffix("-----END CERTIFICATE-----"));
     let der = inside.and_then(|text| STANDARD.decode(text.split_whitespace().collect::<String>()).ok());
     // AWS's own for DSA are of a version that our reader of certificates does not take: the form is all that is checked here.
     if der.is_none_or(|der| der.first() != Some(&0x30)) {

@@ -68,7 +68,8 @@ impl Engine for Aws {
             .exists(roles::exists)
             .delete(roles::delete);
         d.at("role/{role}/tag").about("Makes a tag for machines that gives less than the role.").write(tags::make);
-        for (folder, one) in [("roletag-denylist", "roletag-denylist/{role_tag...}"), ("roletag-blacklist", "roletag-blacklist/{role_tag...}")]
+        for (folder, one) in
+            [("roletag-denylist", "roletag-denylist/{role_tag...}"), ("roletag-blacklist", "roletag-blacklist/{role_tag...}")]
         {
             d.at(folder).about("Lists refused role tags.").list(tags::list);
             d.at(one)
@@ -77,9 +78,10 @@ impl Engine for Aws {
                 .write(tags::refuse)
                 .delete(tags::delete);
         }
-        for (folder, one) in
-            [("identity-accesslist", "identity-accesslist/{instance_id}"), ("identity-whitelist", "identity-whitelist/{instance_id}")]
-        {
+        for (folder, one) in [
+            ("identity-accesslist", "identity-accesslist/{instance_id}"),
+            ("identity-whitelist", "identity-whitelist/{instance_id}"),
+        ] {
             d.at(folder).about("Lists machines that have logged in.").list(list_machines);
             d.at(one).about("A machine that has logged in.").read(read_machine).delete(delete_machine);
         }

@@ -186,7 +186,13 @@ impl Role {
         if !binds_machines && !binds_principals {
             return bad("at least one bound parameter should be specified on the role");
         }
-        if self.principal_arns.iter().chain(&self.role_arns).chain(&self.profile_arns).any(|arn| !arn.starts_with("arn:") && arn != "*") {
+        if self
+            .principal_arns
+            .iter()
+            .chain(&self.role_arns)
+            .chain(&self.profile_arns)
+            .any(|arn| !arn.starts_with("arn:") && arn != "*")
+        {
             return bad("an ARN begins with \"arn:\"");
         }
         Ok(())
