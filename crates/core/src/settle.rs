@@ -79,6 +79,7 @@ impl Settling<'_> {
             renewable: ask.terms.renewable,
             token,
             failures: 0,
+            ending: false,
             role: self.call.path.as_str().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
             due: self.now.plus(ttl.duration()),
         };

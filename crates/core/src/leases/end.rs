@@ -99,6 +99,18 @@ pub async fn in_force(tokens: &TokenStore, view: &View, token: &TokenRecord, now
     Ok(false)
 }
 
+/// A token that was found, if it is good for anything. What has expired stands until it is cleared away, and so does what
+/// descends from a token that has ended; nobody sees it or brings it back in between.
+pub async fn standing(
+    tokens: &TokenStore,
+    view: &View,
+    found: Option<TokenRecord>,
+    now: Timestamp,
+) -> Result<Option<TokenRecord>> {
+    let Some(token) = found.filter(|t| t.is_live(now) || t.is_spent()) else { return Ok(None) };
+    Ok(in_force(tokens, view, &token, now).await?.then_some(token))
+}
+
 /// Refuses a child to a token that has as many ancestors as any may have.
 pub async fn room_for_a_child(tokens: &TokenStore, view: &View, token: &TokenRecord) -> Result<()> {
     let (mut ancestors, mut parent) = (0, token.parent.clone());

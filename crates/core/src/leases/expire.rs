@@ -2,7 +2,7 @@
 
 use super::end::end_token;
 use super::record::{self, Subject, TIMES};
-use super::revoke::revoke;
+use super::revoke::revoke_due;
 use crate::barrier::Committed;
 use crate::core::Core;
 use crate::live::Unsealed;
@@ -51,25 +51,31 @@ async fn expire_from(core: &Arc<Core>, from: &mut From) -> Result<usize> {
     let live = core.unsealed()?;
     let now = core.clock.now();
     let view = live.view();
-    let due: Vec<String> = view
-        .keys(TIMES, from.after().as_deref(), BATCH)
-        .await?
-        .into_iter()
-        .filter_map(|key| {
-            let (secs, id) = key[TIMES.len()..].split_once('/')?;
-            (secs.parse::<i64>().ok()? <= now.secs()).then(|| id.to_owned())
-        })
-        .collect();
-    let tried = due.len();
-    if tried < BATCH {
+    let page = view.keys(TIMES, from.after().as_deref(), BATCH).await?;
+    if page.len() < BATCH {
         from.nothing_before(now);
     }
-    let (mut tokens, mut by_engines) = (Vec::new(), Vec::new());
-    for id in due {
-        match record::get(&view, &id).await? {
-            Some(lease) if matches!(lease.subject, Subject::Token(_)) => tokens.push(id),
-            _ => by_engines.push(id),
+    let (mut tokens, mut by_engines, mut without) = (Vec::new(), Vec::new(), Vec::new());
+    for key in &page {
+        let Some((secs, id)) = key[TIMES.len()..].split_once('/') else { continue };
+        if secs.parse::<i64>().is_ok_and(|secs| secs > now.secs()) {
+            break;
         }
+        match record::get(&view, id).await? {
+            // The index knows whole seconds.
+            Some(lease) if lease.due > now => {}
+            Some(lease) if matches!(lease.subject, Subject::Token(_)) => tokens.push(id.to_owned()),
+            Some(_) => by_engines.push(id.to_owned()),
+            None => without.push(key.clone()),
+        }
+    }
+    let tried = tokens.len() + by_engines.len() + without.len();
+    // Left by a store that was changed by hand: it would be at the front for ever.
+    if !without.is_empty() {
+        let txn = live.barrier.begin();
+        let view = txn.root_view();
+        without.iter().for_each(|key| view.delete(key));
+        txn.commit().await?;
     }
     drop(view);
     for some in tokens.chunks(TOKENS) {
@@ -112,7 +118,7 @@ async fn revoke_each(core: &Arc<Core>, live: &Unsealed, ids: Vec<String>) {
         }
         let (core, live) = (core.clone(), live.clone());
         under_way.spawn(async move {
-            if let Err(error) = revoke(&core, &live, &id).await {
+            if let Err(error) = revoke_due(&core, &live, &id).await {
                 tracing::warn!(target: "expiration", lease = %id, %error, "a lease could not be revoked; it will be tried again");
             }
         });

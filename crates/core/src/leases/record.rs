@@ -35,6 +35,9 @@ pub struct LeaseRecord {
     /// How often its revocation failed.
     #[serde(default)]
     pub failures: u32,
+    /// Its revocation was asked for: it is due, and nothing renews it any more.
+    #[serde(default)]
+    pub ending: bool,
     /// The role that it was asked of, where a limit on leases may name one.
     #[serde(default)]
     pub role: String,
@@ -123,6 +126,7 @@ pub async fn register_token(live: &Live, view: &View, token: &TokenRecord, role:
         renewable: token.renewable,
         token: String::new(),
         failures: 0,
+        ending: false,
         role: role.to_owned(),
         due: token.expires,
     };
@@ -147,7 +151,12 @@ pub fn detach(view: &View, mut lease: LeaseRecord, now: Timestamp) -> Result<()>
         view.delete(&key);
     }
     lease.token.clear();
-    // One that can't be revoked keeps its turn: it is tried as often as it would be.
+    end(view, lease, now)
+}
+
+/// Makes a lease due now; the expirer revokes it. One whose revocation has failed keeps its turn.
+pub fn end(view: &View, mut lease: LeaseRecord, now: Timestamp) -> Result<()> {
+    lease.ending = true;
     let due = if lease.failures > 0 { lease.due } else { lease.due.min(now) };
     move_to(view, &mut lease, due)
 }

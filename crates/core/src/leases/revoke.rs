@@ -21,11 +21,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Revokes one lease now. What its engine refuses stays, due again later, with the reason.
 pub async fn revoke(core: &Arc<Core>, live: &Unsealed, id: &str) -> Result<()> {
-    for _ in 0..8 {
+    end_lease(core, live, id, false).await
+}
+
+/// The same, unless it was renewed since it was found to be due.
+pub async fn revoke_due(core: &Arc<Core>, live: &Unsealed, id: &str) -> Result<()> {
+    end_lease(core, live, id, true).await
+}
+
+async fn end_lease(core: &Arc<Core>, live: &Unsealed, id: &str, only_due: bool) -> Result<()> {
+    for _ in 0..16 {
         let txn = live.barrier.begin();
         let view = txn.root_view();
         let Some(lease) = record::get(&view, id).await? else { return Ok(()) };
         let now = core.clock.now();
+        if only_due && lease.due > now {
+            return Ok(());
+        }
+        // Noted before the act outside: a renewal that overlaps is refused, not granted for what is gone.
+        if matches!(lease.subject, Subject::Engine { .. }) && !lease.ending {
+            record::end(&view, lease, now)?;
+            txn.commit().await?;
+            continue;
+        }
         let outcome = match &lease.subject {
             Subject::Token(key) => match live.tokens.get_key(&view, key).await? {
                 Some(token) => end_token(live, &view, &token, now).await,

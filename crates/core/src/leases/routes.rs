@@ -1,7 +1,7 @@
 //! `sys/leases/…` and its older names `sys/renew`, `sys/revoke…`.
 
 use super::LeaseRecord;
-use super::end::end_token;
+use super::end::{end_token, standing};
 use super::record::{self, RECORDS, STUCK, Stuck, Subject};
 use super::revoke::{self, STUCK_AFTER, housekeeping};
 use super::sweep::{self, Refused, Sweep};
@@ -116,21 +116,27 @@ async fn renew(cx: Ctx<Sys>, ask: OneLease) -> Result<Reply> {
     let id = ask.id()?;
     let core = cx.engine.core()?;
     let live = core.unsealed()?;
-    let mut lease =
-        record::get(&cx.view, id).await?.filter(|l| l.expires > cx.now()).ok_or_else(|| Error::bad_request("lease not found"))?;
+    let lease = record::get(&cx.view, id).await?.filter(|l| l.expires > cx.now() && !l.ending);
+    let mut lease = lease.ok_or_else(|| Error::bad_request("lease not found"))?;
     if !lease.renewable {
         return Err(Error::bad_request("lease is not renewable"));
     }
     let now = cx.now();
     let (mount, kind, private) = match &lease.subject {
         Subject::Token(key) => {
-            let token = live.tokens.get_key(&cx.view, key).await?.ok_or_else(|| Error::bad_request("lease not found"))?;
+            let token = standing(&live.tokens, &cx.view, live.tokens.get_key(&cx.view, key).await?, now).await?;
+            let token = token.ok_or_else(|| Error::bad_request("lease not found"))?;
             let (_, granted, warnings) = renew_record(&cx, token, ask.increment).await?;
             let leased = Leased { id: id.to_owned(), seconds: granted.secs(), renewable: true };
             return Ok(Reply::from_answer(Answer { leased: Some(leased), warnings, ..Answer::default() }).status(200));
         }
         Subject::Engine { mount, kind, record } => (mount, kind, record),
     };
+    // What belongs to a token ends with it, though it may still have to be cleared away.
+    if !lease.token.is_empty() {
+        let owner = live.tokens.get_key(&cx.view, &lease.token).await?;
+        standing(&live.tokens, &cx.view, owner, now).await?.ok_or_else(|| Error::bad_request("lease not found"))?;
+    }
     let router = live.router.load_full();
     let mounted = router.by_uuid(mount).ok_or_else(|| Error::bad_request("lease not found"))?;
     let txn = cx.view.transaction().ok_or_else(|| Error::internal("sys sees everything"))?;
@@ -172,14 +178,14 @@ async fn revoke_one(cx: Ctx<Sys>, ask: OneLease) -> Result<Reply> {
         }
         return Ok(Reply::empty());
     }
-    if let Some(mut lease) = record::get(&cx.view, id).await? {
+    if let Some(lease) = record::get(&cx.view, id).await? {
         // A token stops at once; what an engine must undo outside is queued.
         if let Subject::Token(key) = &lease.subject
             && let Some(token) = live.tokens.get_key(&cx.view, key).await?
         {
             end_token(&live, &cx.view, &token, cx.now()).await?;
         } else {
-            record::move_to(&cx.view, &mut lease, cx.now())?;
+            record::end(&cx.view, lease, cx.now())?;
         }
     }
     Ok(Reply::empty().status(202))

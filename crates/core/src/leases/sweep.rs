@@ -164,7 +164,7 @@ pub async fn make_due(live: &Live, sweep: &Sweep) -> Result<bool> {
         let now = live.core()?.clock.now();
         let ids = below(&view, &sweep.folder, &after, PAGE).await?;
         for id in &ids {
-            let Some(mut lease) = record::get(&view, id).await? else { continue };
+            let Some(lease) = record::get(&view, id).await? else { continue };
             if !sweep.takes(live, &view, &lease).await? {
                 continue;
             }
@@ -175,8 +175,8 @@ pub async fn make_due(live: &Live, sweep: &Sweep) -> Result<bool> {
                 },
                 Subject::Engine { .. } => {
                     left = true;
-                    if lease.due > now && lease.failures == 0 {
-                        record::move_to(&view, &mut lease, now)?;
+                    if !lease.ending {
+                        record::end(&view, lease, now)?;
                     }
                 }
             }
@@ -203,7 +203,7 @@ async fn page(live: &Live, name: &str, how: How, refused: &mut Option<Refused>) 
     let ids = below(&view, &sweep.folder, &sweep.after, PAGE).await?;
     let mut by_engines = Vec::new();
     for id in &ids {
-        let Some(mut lease) = record::get(&view, id).await? else { continue };
+        let Some(lease) = record::get(&view, id).await? else { continue };
         if !sweep.takes(live, &view, &lease).await? {
             continue;
         }
@@ -213,8 +213,7 @@ async fn page(live: &Live, name: &str, how: How, refused: &mut Option<Refused>) 
                 None => record::forget(live, &view, &lease),
             },
             Subject::Engine { .. } if how == How::Now || sweep.force => by_engines.push(id.clone()),
-            // What could not be revoked keeps its turn.
-            Subject::Engine { .. } if lease.due > now && lease.failures == 0 => record::move_to(&view, &mut lease, now)?,
+            Subject::Engine { .. } if !lease.ending => record::end(&view, lease, now)?,
             Subject::Engine { .. } => {}
         }
     }

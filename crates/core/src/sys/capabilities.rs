@@ -1,6 +1,7 @@
 //! `sys/capabilities…`: what a token may do on paths.
 
 use super::Sys;
+use crate::leases::end::standing;
 use crate::policies::{Compiled, compile_named};
 use crate::tokens::TokenRecord;
 use crate::tokens::authenticate::{entity, principal};
@@ -53,7 +54,8 @@ async fn of_token(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
     } else {
         live.tokens.get(&cx.view, text).await?
     };
-    let token = token.filter(|t| t.expires.is_never() || t.expires > cx.now()).ok_or_else(|| list("invalid token"))?;
+    let token = standing(&live.tokens, &cx.view, token.filter(|t| t.is_live(cx.now())), cx.now()).await?;
+    let token = token.ok_or_else(|| list("invalid token"))?;
     answer(&cx, &token, paths).await
 }
 
@@ -61,7 +63,7 @@ async fn of_accessor(cx: Ctx<Sys>, ask: Ask) -> Result<Reply> {
     let paths = ask.paths()?;
     let live = cx.engine.core()?.unsealed()?;
     let token = live.tokens.by_accessor(&cx.view, ask.accessor.as_deref().unwrap_or_default()).await?;
-    let token = token.filter(|t| t.is_live(cx.now()));
+    let token = standing(&live.tokens, &cx.view, token.filter(|t| t.is_live(cx.now())), cx.now()).await?;
     answer(&cx, &token.ok_or_else(|| list("invalid accessor"))?, paths).await
 }
 

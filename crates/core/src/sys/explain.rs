@@ -2,6 +2,7 @@
 
 use super::Sys;
 use crate::identity::Identity;
+use crate::leases::end::standing;
 use crate::policies::{asked_path, compile_named};
 use crate::policy::{Ask as PolicyAsk, NoParameters, Parameters};
 use crate::router::Router;
@@ -122,11 +123,13 @@ async fn policies(cx: &Ctx<Sys>, ask: &Ask) -> Result<Whose> {
             let text = text.expose();
             let batch = text.starts_with(crate::tokens::batch::PREFIX);
             let found = if batch { live.batch.open(text) } else { live.tokens.get(&cx.view, text).await? };
+            let found = standing(&live.tokens, &cx.view, found, cx.now()).await?;
             found.ok_or_else(|| Error::bad_request("1 error occurred:\n\t* invalid token\n\n"))?
         }
         (None, Some(accessor)) => {
             sudo()?;
             let found = live.tokens.by_accessor(&cx.view, accessor).await?;
+            let found = standing(&live.tokens, &cx.view, found, cx.now()).await?;
             found.ok_or_else(|| Error::bad_request("1 error occurred:\n\t* invalid accessor\n\n"))?
         }
         (None, None) => return Ok((own.policies.clone(), own_identity().await?, "self")),

@@ -10,6 +10,7 @@ pub(crate) use renew::renew_record;
 pub(crate) use roles::Page;
 
 use crate::core::Core;
+use crate::leases::end::standing;
 use crate::live::Unsealed;
 use crate::tokens::record::TokenRecord;
 use coffer_engine::{Credential, Ctx, Declare, Engine, Mount};
@@ -65,19 +66,12 @@ async fn find(cx: &Ctx<TokenEngine>, text: &str) -> Result<Option<TokenRecord>> 
     let live = cx.engine.live()?;
     let found =
         if text.starts_with(super::batch::PREFIX) { live.batch.open(text) } else { live.tokens.get(&cx.view, text).await? };
-    standing(cx, found).await
-}
-
-/// What has expired stands until it is cleared away, and so does what descends from a token that has ended; nobody sees it or
-/// brings it back in between.
-async fn standing(cx: &Ctx<TokenEngine>, found: Option<TokenRecord>) -> Result<Option<TokenRecord>> {
-    let Some(token) = found.filter(|t| t.is_live(cx.now()) || t.is_spent()) else { return Ok(None) };
-    let live = cx.engine.live()?;
-    Ok(crate::leases::end::in_force(&live.tokens, &cx.view, &token, cx.now()).await?.then_some(token))
+    standing(&live.tokens, &cx.view, found, cx.now()).await
 }
 
 async fn find_accessor(cx: &Ctx<TokenEngine>, accessor: &str) -> Result<TokenRecord> {
     let live = cx.engine.live()?;
     let found = live.tokens.by_accessor(&cx.view, accessor).await?;
-    standing(cx, found).await?.ok_or_else(|| Error::bad_request("1 error occurred:\n\t* invalid accessor\n\n"))
+    let found = standing(&live.tokens, &cx.view, found, cx.now()).await?;
+    found.ok_or_else(|| Error::bad_request("1 error occurred:\n\t* invalid accessor\n\n"))
 }

@@ -240,6 +240,16 @@ async fn a_tree_ends_whole_whenever_the_server_dies() {
                 let found = post(&server, path, &body).await;
                 assert!([400, 403].contains(&found.status), "{commits}: {path}: {}", found.text);
             }
+            let asked = format!(r#"{{"token":"{}","paths":["x"],"path":"x"}}"#, tree.grandchild);
+            for path in ["sys/capabilities", "sys/policies/explain"] {
+                let found = post(&server, path, &asked).await;
+                assert_eq!(found.status, 400, "{commits}: {path}: {}", found.text);
+            }
+            for id in keys(&server, "lease/id/").await {
+                let id = id.trim_start_matches("lease/id/");
+                let renewed = post(&server, "sys/leases/renew", &format!(r#"{{"lease_id":"{id}"}}"#)).await;
+                assert_eq!(renewed.status, 400, "{commits}: {id}: {}", renewed.text);
+            }
             finish(&server).await;
             assert!(database.accounts().is_empty(), "{commits}");
             nothing_left(&server).await;
@@ -332,6 +342,22 @@ async fn a_prefix_is_revoked_in_pages_and_to_its_end_after_a_crash() {
         assert_eq!(left, [made.text_at("data/username")], "{commits}");
         assert_eq!(status(&server, &held).await, 200);
         assert!(keys(&server, "lease/sweep/").await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_queued_for_revocation_is_not_renewed_away_from_it() {
+    let server = on(Bounded::new()).await;
+    let database = database(&server, "leases-renew").await;
+    for path in ["revoke", "revoke-prefix/db"] {
+        let lease = creds(&server, &server.root).await.text_at("lease_id").to_owned();
+        let body = format!(r#"{{"lease_id":"{lease}","increment":"2h"}}"#);
+        assert_eq!(post(&server, "sys/leases/renew", &body).await.status, 200);
+        assert_eq!(post(&server, &format!("sys/leases/{path}"), &body).await.status, 202);
+        let renewed = post(&server, "sys/leases/renew", &body).await;
+        assert_eq!(renewed.status, 400, "{path}: {}", renewed.text);
+        expire_due(&server.core).await.unwrap();
+        assert!(database.accounts().is_empty(), "{path}");
     }
 }
 
