@@ -6,6 +6,7 @@ mod config;
 mod explain;
 mod extremes;
 mod identity;
+mod identity_model;
 mod intents;
 mod kv_races;
 mod kv_upgrade;
