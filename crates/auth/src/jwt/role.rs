@@ -113,7 +113,7 @@ pub(crate) struct Named {
     name: String,
 }
 
-/// Write a role. What is left out stays as it is.
+/// Write a role. What is left out stays as it is, but for role_type and callback_mode.
 #[derive(Request)]
 pub(crate) struct Write {
     /// Name of the role.
@@ -258,7 +258,7 @@ pub(crate) async fn read<const O: bool>(cx: Ctx<Method<O>>, q: Named) -> Result<
 pub(crate) async fn write<const O: bool>(cx: Ctx<Method<O>>, q: Write) -> Result<Reply<()>> {
     let name = named(&q.name)?;
     let mut role = Role::load(&cx, &name).await?.unwrap_or_default();
-    // What is left out falls back to its default in the reference, whatever it was: kept the same.
+    // These two fall back to their defaults where they are left out, as in the reference; all else stays.
     role.kind = match q.role_type.as_deref() {
         None | Some("" | "oidc") => RoleKind::Oidc,
         Some("jwt") => RoleKind::Jwt,
@@ -284,14 +284,12 @@ pub(crate) async fn write<const O: bool>(cx: Ctx<Method<O>>, q: Write) -> Result
     set(&mut role.max_age, q.max_age);
     set(&mut role.allowed_redirect_uris, q.allowed_redirect_uris);
     set(&mut role.scopes, q.oidc_scopes);
-    if let Some(mode) = q.callback_mode {
-        role.callback_mode = match mode.as_str() {
-            "" | "client" => CallbackMode::Client,
-            "direct" => CallbackMode::Direct,
-            "device" => CallbackMode::Device,
-            other => return Err(Error::bad_request(format!("invalid 'callback_mode': {other}"))),
-        };
-    }
+    role.callback_mode = match q.callback_mode.as_deref() {
+        None | Some("" | "client") => CallbackMode::Client,
+        Some("direct") => CallbackMode::Direct,
+        Some("device") => CallbackMode::Device,
+        Some(other) => return Err(Error::bad_request(format!("invalid 'callback_mode': {other}"))),
+    };
     set(&mut role.no_confirmation, q.oidc_disable_confirmation);
     set(&mut role.oauth2_metadata, q.oauth2_metadata);
     set(&mut role.poll_interval, q.poll_interval);

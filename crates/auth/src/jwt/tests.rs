@@ -315,6 +315,10 @@ fn configurations_that_can_not_be_are_refused() {
     assert_eq!(mount.bench.call(Operation::Update, "cel/role/x", "{}").err().unwrap().kind, Kind::NotImplemented);
     role(r#"{"user_claim":"sub","callback_mode":"device","policies":"old","num_uses":3}"#).unwrap();
     let shown = text(&mount.bench.call(Operation::Read, "role/X", "").unwrap());
+    // Another write leaves what it does not name, but for the two kinds.
+    role(r#"{"allowed_redirect_uris":"http://localhost/x"}"#).unwrap();
+    let again = text(&mount.bench.call(Operation::Read, "role/X", "").unwrap());
+    assert!(again.contains(r#""callback_mode":"client""#) && again.contains(r#""user_claim":"sub""#), "{again}");
     assert!(shown.contains(r#""token_policies":["old"]"#) && shown.contains(r#""bound_claims":null"#), "{shown}");
 }
 
