@@ -50,7 +50,7 @@ struct Held {
     from: Remote,
     provider: Option<(Arc<Provider>, Timestamp)>,
     keys: Option<(Arc<KeySet>, Timestamp)>,
-    /// The last attempt to fetch keys failed, with this text for its client.
+    /// The last attempt to fetch something failed, with this text for its client.
     failed: Option<(String, Timestamp)>,
 }
 
@@ -90,11 +90,23 @@ impl Cache {
         {
             return Ok(provider);
         }
-        let provider = Arc::new(discover(http, remote).await?);
+        self.asked_lately_in_vain(remote, now)?;
+        let found = discover(http, remote).await.map(Arc::new);
         if let Some(held) = self.held(remote).as_mut() {
-            held.provider = Some((provider.clone(), now));
+            held.failed = found.as_ref().err().map(|error| (error.public().to_owned(), now));
+            if let Ok(provider) = &found {
+                held.provider = Some((provider.clone(), now));
+            }
         }
-        Ok(provider)
+        found
+    }
+
+    /// The last failure again, while the one who failed is left in peace.
+    fn asked_lately_in_vain(&self, remote: &Remote, now: Timestamp) -> Result<()> {
+        match self.held(remote).as_ref().and_then(|held| held.failed.clone()) {
+            Some((text, failed)) if now.since(failed) < ASK_AFTER_FAILURE => Err(Error::bad_request(text)),
+            _ => Ok(()),
+        }
     }
 
     fn kept_keys(&self, remote: &Remote, now: Timestamp) -> Option<(Arc<KeySet>, Timestamp)> {
@@ -102,11 +114,7 @@ impl Cache {
     }
 
     async fn fetch_keys(&self, http: &dyn Http, remote: &Remote, now: Timestamp) -> Result<Arc<KeySet>> {
-        if let Some((text, failed)) = self.held(remote).as_ref().and_then(|held| held.failed.clone())
-            && now.since(failed) < ASK_AFTER_FAILURE
-        {
-            return Err(Error::bad_request(text));
-        }
+        self.asked_lately_in_vain(remote, now)?;
         let fetched = self.fetch_keys_now(http, remote, now).await;
         if let Some(held) = self.held(remote).as_mut() {
             held.failed = fetched.as_ref().err().map(|error| (error.public().to_owned(), now));

@@ -97,6 +97,8 @@ pub(crate) async fn auth_url<const O: bool>(cx: Ctx<Method<O>>, q: Begin) -> Res
         return Ok(nowhere());
     }
     let Some(remote) = config.remote() else { return Ok(nowhere()) };
+    // Before anything is asked of the provider.
+    Pending::room(&cx).await?;
     let http = cx.outside().http();
     let Ok(provider) = cx.engine.keys.provider(http, &remote, cx.now()).await else { return Ok(nowhere()) };
     let mut pending = Pending::new(&cx, name, q.redirect_uri, digest(&q.client_nonce));
@@ -110,7 +112,7 @@ pub(crate) async fn auth_url<const O: bool>(cx: Ctx<Method<O>>, q: Begin) -> Res
         let Some(address) = exchange.address(&role, &pending) else { return Ok(nowhere()) };
         (address, 5)
     };
-    let state = pending.keep(&cx).await?;
+    let state = pending.keep(&cx)?;
     let mut data = Object::new().with("auth_url", address.replace(pending::STATE_HERE, &state));
     if role.callback_mode != CallbackMode::Client {
         let interval = if role.poll_interval == 0 { interval } else { role.poll_interval };

@@ -80,10 +80,17 @@ impl Pending {
     }
 
     /// Stores it; gives its state.
+    pub(super) fn keep<const O: bool>(&self, cx: &Ctx<Method<O>>) -> Result<String> {
+        let state = format!("st_{:x}_{}", self.expires, random(cx));
+        cx.view.put(&place(&state).ok_or_else(lost)?.0, self)?;
+        Ok(state)
+    }
+
+    /// Clears away some of those that have ended, and says whether there is room for one more.
     ///
     /// # Errors
     /// There are too many.
-    pub(super) async fn keep<const O: bool>(&self, cx: &Ctx<Method<O>>) -> Result<String> {
+    pub(super) async fn room<const O: bool>(cx: &Ctx<Method<O>>) -> Result<()> {
         let keys = cx.view.keys(FOLDER, None, MOST + CLEARED).await?;
         let now = format!("{FOLDER}{:012}", cx.now().secs());
         let ended = keys.iter().take_while(|key| **key < now).take(CLEARED);
@@ -95,9 +102,7 @@ impl Pending {
         if left >= MOST {
             return Err(Error::new(Kind::TooMany, "too many logins are under way in this mount; try again in some minutes"));
         }
-        let state = format!("st_{:x}_{}", self.expires, random(cx));
-        cx.view.put(&place(&state).ok_or_else(lost)?.0, self)?;
-        Ok(state)
+        Ok(())
     }
 
     /// The login of this state.

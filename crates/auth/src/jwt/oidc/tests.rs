@@ -276,8 +276,10 @@ fn strangers_do_not_fill_the_store() {
         mount.begin();
     }
     let body = format!(r#"{{"redirect_uri":"{BACK}"}}"#);
+    mount.fake.asked();
     let failed = mount.bench.call(Operation::Update, "oidc/auth_url", &body).err().unwrap();
     assert_eq!(failed.kind, Kind::TooMany);
+    assert!(mount.fake.asked().is_empty());
     let pending = |mount: &Mount| mount.bench.keys().iter().filter(|key| key.starts_with("pending/")).count();
     assert_eq!(pending(&mount), MOST);
     // When they have ended there is room again, and what has ended goes.
@@ -387,7 +389,11 @@ fn only_addresses_of_the_role_are_sent_to() {
     assert_eq!(ask(r#"{"role":"j","redirect_uri":"http://localhost/x"}"#).unwrap(), "");
     mount.fake.answers(|_| Err(down()));
     mount.bench.pass(Span::from_secs(700));
-    assert_eq!(ask(&format!(r#"{{"redirect_uri":"{BACK}"}}"#)).unwrap(), "");
+    mount.fake.asked();
+    for _ in 0..3 {
+        assert_eq!(ask(&format!(r#"{{"redirect_uri":"{BACK}"}}"#)).unwrap(), "");
+    }
+    assert_eq!(mount.fake.asked().len(), 1, "a provider that is down is left in peace");
     mount.write("config", &format!(r#"{{"oidc_discovery_url":"{ISSUER}","skip_jwks_validation":true}}"#));
     assert!(ask(r#"{"role":"r","redirect_uri":"x"}"#).err().unwrap().public.contains("not configured"));
 }
