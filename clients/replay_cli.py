@@ -37,6 +37,7 @@ LEVELLED = [(re.compile(pattern, flags), name) for pattern, name, flags in (
     (r"\b[0-9a-f]{2}(:[0-9a-f]{2}){10,}", "<serial>", 0),
     (r"(?=[A-Za-z+/_-]*\d)(?=[0-9+/_-]*[A-Za-z])[A-Za-z0-9+/_-]{20,}={0,2}", "<bytes>", 0),
     (r"\b[A-Za-z0-9]{24}\b", "<bytes>", 0),  # an accessor that happens to have no digit
+    (r"(?m)^(Encoded Token|OTP)(\s+)\S+$|^[A-Za-z0-9+/]{26,}={0,2}$", r"\1\2<bytes>", 0),  # and tokens and one-time pads
     (r"\bv?\d+\.\d+\.\d+\S*", "<version>", 0),
     (r"\b(\d+h)?(\d+m)?\d+(\.\d+)?s\b|\b\d+h(\d+m)?\b", "<span>", 0),
     (r"-{2,}|={2,}", "--", 0),
