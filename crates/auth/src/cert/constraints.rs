@@ -1,5 +1,6 @@
 //! Whom a role takes among those that it trusts.
 
+use crate::jwt::claims::glob;
 use coffer_crypto::x509::{Certificate, extension_text};
 use coffer_types::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -75,22 +76,6 @@ impl<'a> Wanted<'a> {
 /// `1.2.3`
 pub(super) fn is_oid(text: &str) -> bool {
     text.split('.').count() > 1 && text.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// Whether `text` is as `pattern` says, where `*` stands for any text, also none. Everything else stands for itself.
-pub(super) fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::token::{TokenAsk, TokenParams, TokenShown};
 use coffer_engine::{Ctx, Declare, Engine, Mount, NoInput, Record, Reply, Request, Response};
 use coffer_types::{Error, Result, Secret};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// The method.
 pub struct Azure;
@@ -51,7 +52,7 @@ struct Config {
     resource: String,
     environment: String,
     client_id: String,
-    client_secret: String,
+    client_secret: Zeroizing<String>,
 }
 
 impl Record for Config {
@@ -80,11 +81,13 @@ async fn write(cx: Ctx<Azure>, q: Write) -> Result<Reply<()>> {
         (q.resource, &mut config.resource),
         (q.environment, &mut config.environment),
         (q.client_id, &mut config.client_id),
-        (q.client_secret.map(|secret| secret.expose().clone()), &mut config.client_secret),
     ] {
         if let Some(given) = given {
             *kept = given;
         }
+    }
+    if let Some(secret) = q.client_secret {
+        config.client_secret = Zeroizing::new(secret.expose().clone());
     }
     if config.tenant_id.is_empty() || config.resource.is_empty() {
         return Err(Error::bad_request("tenant_id and resource are required"));

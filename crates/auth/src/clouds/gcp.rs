@@ -8,6 +8,7 @@ use coffer_engine::{Ctx, Declare, Engine, Mount, NoInput, Record, Reply, Request
 use coffer_types::{Error, Json, Object, Result, Secret, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// The method.
 pub struct Gcp;
@@ -75,7 +76,7 @@ struct Credentials {
     client_id: String,
     #[serde(default)]
     private_key_id: String,
-    private_key: String,
+    private_key: Zeroizing<String>,
     #[serde(default)]
     project_id: String,
 }

@@ -146,7 +146,7 @@ impl<'c> Api<'c> {
     async fn get(&self, url: &str) -> Result<HttpReply> {
         let request = HttpRequest::new(Method::Get, url)
             .header("accept", "application/json")
-            .header("authorization", format!("SSWS {}", self.config.api_token));
+            .header("authorization", format!("SSWS {}", *self.config.api_token));
         Ok(self.cx.outside().http().send(request).await?)
     }
 

@@ -5,6 +5,7 @@ use crate::token::{TokenAsk, TokenParams, TokenShown};
 use coffer_engine::{Ctx, NoInput, Record, Reply, Request, Response};
 use coffer_types::{Error, Result, Secret, Span};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// Stored in format 1 under `config`. Has no `Debug`: it holds a token.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -13,7 +14,7 @@ pub(super) struct Config {
     /// `okta.com`
     pub(super) base: String,
     /// For Okta's API; empty if groups are only those kept here.
-    pub(super) api_token: String,
+    pub(super) api_token: Zeroizing<String>,
     pub(super) bypass_mfa: bool,
     pub(super) token: TokenParams,
 }
@@ -86,7 +87,7 @@ pub(super) async fn write(cx: Ctx<Okta>, q: Write) -> Result<Reply<()>> {
         if !token.expose().bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Error::bad_request("api_token has characters that no token has"));
         }
-        config.api_token.clone_from(token.expose());
+        config.api_token = Zeroizing::new(token.expose().clone());
     }
     config.bypass_mfa = q.bypass_okta_mfa.unwrap_or(config.bypass_mfa);
     let mut ask = q.ask;

@@ -8,12 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use coffer_engine::{Ctx, NoInput, Record, Reply, Request, Response};
 use coffer_types::{Error, Result, Secret, Span};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 /// Stored in format 1 under `config/client`. Has no `Debug`: it holds a key.
 #[derive(Serialize, Deserialize)]
 struct Client {
     access_key: String,
-    secret_key: String,
+    secret_key: Zeroizing<String>,
     endpoint: String,
     iam_endpoint: String,
     sts_endpoint: String,
@@ -28,7 +29,7 @@ impl Default for Client {
     fn default() -> Self {
         Self {
             access_key: String::new(),
-            secret_key: String::new(),
+            secret_key: Zeroizing::default(),
             endpoint: String::new(),
             iam_endpoint: String::new(),
             sts_endpoint: String::new(),
@@ -74,7 +75,6 @@ pub(super) async fn write_client(cx: Ctx<Aws>, q: WriteClient) -> Result<Reply<(
     let mut client: Client = cx.view.get("config/client").await?.unwrap_or_default();
     for (given, kept) in [
         (q.access_key, &mut client.access_key),
-        (q.secret_key.map(|secret| secret.expose().clone()), &mut client.secret_key),
         (q.endpoint, &mut client.endpoint),
         (q.iam_endpoint, &mut client.iam_endpoint),
         (q.sts_endpoint, &mut client.sts_endpoint),
@@ -84,6 +84,9 @@ pub(super) async fn write_client(cx: Ctx<Aws>, q: WriteClient) -> Result<Reply<(
         if let Some(given) = given {
             *kept = given;
         }
+    }
+    if let Some(secret) = q.secret_key {
+        client.secret_key = Zeroizing::new(secret.expose().clone());
     }
     check_endpoint("endpoint", &client.endpoint)?;
     check_endpoint("iam_endpoint", &client.iam_endpoint)?;

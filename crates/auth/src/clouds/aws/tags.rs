@@ -11,10 +11,11 @@ use coffer_engine::{Ctx, NoInput, Record, Reply, Request, Response};
 use coffer_types::{Error, Result, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use zeroize::Zeroizing;
 
 /// Stored in format 1 under `tag-key`, 32 bytes in hexadecimal.
 #[derive(Serialize, Deserialize)]
-struct Key(String);
+struct Key(Zeroizing<String>);
 
 impl Record for Key {
     const FORMAT: u8 = 1;
@@ -106,12 +107,12 @@ pub(super) async fn make(cx: Ctx<Aws>, q: Make) -> Result<Reply<Made>> {
 /// The HMAC of a tag's text; without a key, and if none may be made, of nothing that could ever have been made.
 async fn seal(cx: &Ctx<Aws>, text: &str, make: bool) -> Result<[u8; 32]> {
     let key = match cx.view.get::<Key>("tag-key").await? {
-        Some(Key(key)) => hex::decode(key).map_err(|e| Error::internal("the key of role tags").with_cause(e))?,
+        Some(Key(key)) => hex::decode(&*key).map_err(|e| Error::internal("the key of role tags").with_cause(e))?,
         None => {
             let mut key = vec![0; 32];
             cx.fill_random(&mut key);
             if make {
-                cx.view.put("tag-key", &Key(hex::encode(&key)))?;
+                cx.view.put("tag-key", &Key(hex::encode(&key).into()))?;
             }
             key
         }
