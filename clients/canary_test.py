@@ -23,7 +23,7 @@ SURFACE = recorded.load(harness.GOLDEN / "vault-surface.jsonl")
 # Operations that would end the run rather than add to it; each has tests of its own.
 ENDS_THE_RUN = re.compile(r"^/(auth/token/revoke-self|sys/(seal|step-down|init|unseal|raw|rekey|rotate|generate-root|replication|storage/raft|namespaces|plugins|pprof|monitor|audit/))")
 # What a field holds is a secret, wherever it stands.
-SECRET_FIELDS = {"token", "key", "unlock_key", "otp", "encoded_token", "value", "input", "plaintext", "password", "secret_id", "id", "mfa_payload", "nonce"}
+SECRET_FIELDS = {"token", "key", "unlock_key", "otp", "encoded_token", "value", "input", "plaintext", "password", "secret_id", "id", "mfa_payload", "nonce", "jwt", "id_token", "client_nonce", "oidc_client_secret", "token_reviewer_jwt"}
 
 
 class Planted:
@@ -89,6 +89,8 @@ class Canary(unittest.TestCase):
         cls.api = cls.server.api
         cls.api.must("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         cls.api.must("POST", "sys/mounts/kv1", {"type": "kv", "options": {"version": "1"}})
+        for method in ("jwt", "kubernetes"):
+            cls.api.must("POST", f"sys/auth/{method}", {"type": method})
         harness.eventually(lambda: cls.api.post("secret/data/ready", {"data": {"k": 1}}).status == 200)
         cls.limited = cls.api.token_for("limited", 'path "secret/data/allowed" { capabilities = ["read"] }')
         cls.planted.secret(cls.limited, "auth/token/create")
@@ -142,7 +144,7 @@ class Canary(unittest.TestCase):
     def body_for(cls, operation):
         where, body = operation["path"], {}
         for name, kind in operation["fields"].items():
-            named = name == "key" and where.startswith("/identity/")  # the name of a key there
+            named = name in ("key", "id") and where.startswith("/identity/")  # names there, which the audit log shows
             if name in SECRET_FIELDS and not named and kind in ("string", "lowercase"):
                 body[name] = cls.planted.text(f"{where} {name}")
             elif name in ("data", "value"):
