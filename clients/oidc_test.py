@@ -1,6 +1,7 @@
 """Logins with tokens and through a browser, over the wire: against a provider of our own (oidc_provider.py), with the person and the
 browser played by the test. Beside what works stand the ways in which it must not."""
 
+import concurrent.futures
 import http.client
 import json
 import re
@@ -129,6 +130,14 @@ class Logins(unittest.TestCase):
         self.refused(self.callback(**back, client_nonce="word"), "Expired or missing OAuth state")
         exchange = [form for _, where, form, _ in self.provider.asked if where == "/token"][-1]
         self.assertEqual((exchange["grant_type"], len(exchange["code_verifier"])), ("authorization_code", 43))
+
+    def test_at_once_it_is_once_at_most(self):
+        for _ in range(5):
+            back = self.person(self.begin()["auth_url"])
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                replies = list(pool.map(lambda _: self.callback(**back, client_nonce="word"), range(8)))
+            self.assertLessEqual(sum(reply.status == 200 for reply in replies), 1)
+            self.assertEqual({reply.status for reply in replies} - {200}, {400})
 
     def test_what_comes_back_wrong_ends_the_login(self):
         for fields, why in [({"client_nonce": "other"}, "client_nonce"), ({}, "client_nonce"), ({"client_nonce": "word", "code": "none"}, "invalid_grant")]:
