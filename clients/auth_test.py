@@ -7,13 +7,17 @@ import os
 import pty
 import re
 import select
+import subprocess
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 import hvac
 from hvac import exceptions
 
 import harness
+import oidc_provider
 
 APP = 'path "secret/data/app/*" { capabilities = ["read"] }'
 
@@ -192,6 +196,81 @@ class Userpass(unittest.TestCase):
         ran = self.server.cli("login", "-method=userpass", "username=typed", token=None)
         self.assertEqual(2, ran.returncode)
         self.assertIn("password=-", ran.stderr)
+
+
+class Browser(unittest.TestCase):
+    """The command line's login through a provider, with a browser that says yes."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.provider = oidc_provider.Provider()
+        cls.addClassCleanup(cls.provider.close)
+        cls.server = harness.Server.dev("-dev-no-store-token")
+        cls.addClassCleanup(cls.server.stop)
+        must, cls.port = cls.server.api.must, harness.free_port()
+        must("POST", "sys/auth/oidc", {"type": "oidc"})
+        must("POST", "auth/oidc/config", {"oidc_discovery_url": cls.provider.issuer, "oidc_client_id": "coffer", "oidc_client_secret": "client-secret"})
+        back = [f"http://localhost:{cls.port}/oidc/callback"]
+        for name, more in (("people", {}), ("form", {}), ("device", {"callback_mode": "device"})):
+            must("POST", f"auth/oidc/role/{name}", {"user_claim": "sub", "allowed_redirect_uris": back, "token_policies": ["app"], **more})
+
+    def login(self, role, visit, *more):
+        """Runs the command, visits the address that it prints: exit status, output, errors."""
+        args = [harness.BIN, "login", "-method=oidc", *more, f"role={role}", f"port={self.port}", "skip_browser=true"]
+        env = harness.clean_env(self.server.home, VAULT_ADDR=self.server.address, BAO_ADDR=self.server.address)
+        running = subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        said = []
+        for line in running.stderr:
+            said.append(line)
+            if line.strip().startswith("http"):
+                visit(line.strip())
+                break
+        out, err = running.communicate(timeout=30)
+        return running.returncode, out, "".join(said) + err
+
+    def test_a_person_logs_in_through_the_browser(self):
+        pages = []
+        visit = lambda address: pages.append(urllib.request.urlopen(address, timeout=20).read().decode())
+        status, out, err = self.login("people", visit, "-no-store", "-field=token")
+        self.assertEqual(0, status, err)
+        self.assertIn("You are logged in", pages[0])
+        self.assertEqual("oidc-bob", self.server.api.must("GET", "auth/token/lookup-self", token=out.strip()).data["display_name"])
+
+    def test_other_calls_to_the_listener_do_not_end_the_login(self):
+        def visit(address):
+            for path in ("/favicon.ico", "/oidc/callback?code=x"):
+                with self.assertRaises(urllib.error.HTTPError):
+                    urllib.request.urlopen(f"http://localhost:{self.port}{path}", timeout=20)
+            urllib.request.urlopen(address, timeout=20)
+
+        self.assertEqual(0, self.login("people", visit, "-no-store", "-no-print")[0])
+
+    def test_refusals(self):
+        status, out, err = self.login("nobody", self.fail)
+        self.assertEqual((2, ""), (status, out))
+        self.assertIn("Error authenticating", err)
+        ran = self.server.cli("login", "-method=oidc", "role=people", f"port={self.port}", "callbackhost=elsewhere.example", "skip_browser=true", token=None)
+        self.assertEqual(2, ran.returncode)
+        self.assertIn("unable to authorize role", ran.stderr)
+        for words in (["prot=1"], ["port=high"], ["skip_browser=perhaps"]):
+            self.assertEqual(1, self.server.cli("login", "-method=oidc", *words, token=None).returncode, words)
+
+        def forged(_):
+            urllib.request.urlopen(f"http://localhost:{self.port}/oidc/callback?state=st_canary-forged&code=canary-code", timeout=20)
+
+        status, out, err = self.login("people", forged)
+        self.assertEqual((2, ""), (status, out))
+        self.assertIn("Expired or missing OAuth state", err)
+        self.assertNotIn("canary-code", err)
+        self.assertNotIn("client_nonce", err)
+
+    def test_without_a_browser_a_device_says_yes(self):
+        def visit(_):
+            self.provider.approved = True
+
+        status, out, err = self.login("device", visit, "-no-store", "-field=token")
+        self.assertEqual(0, status, err)
+        self.assertEqual(["app", "default"], self.server.api.must("GET", "auth/token/lookup-self", token=out.strip()).data["policies"])
 
 
 def typed(server, args, prompt, answer, seconds=20):

@@ -31,8 +31,12 @@ static LOGIN: Command = Command {
             "jwt",
             "kubernetes",
             "ldap",
+            "oidc",
             "okta",
             "radius",
+            "aws",
+            "azure",
+            "gcp",
         ]),
         Flag::new("no-print", Kind::Switch, "Print nothing; the token is kept all the same."),
         Flag::new("no-store", Kind::Switch, "Do not keep the token."),
@@ -116,6 +120,30 @@ const METHODS: &[Method] = &[
         fields: &[("role", false, "The role."), ("jwt", true, "The service account's token.")],
         in_path: None,
     },
+    Method {
+        kind: "oidc",
+        about: "A person's login with a provider, in a browser. The browser comes back to this program on port 8250 of this machine, which the role must allow as http://localhost:8250/oidc/callback.",
+        fields: super::login_oidc::FIELDS,
+        in_path: None,
+    },
+    Method {
+        kind: "gcp",
+        about: "A signed token of a Google service account or machine.",
+        fields: &[("role", false, "The role."), ("jwt", true, "The signed token.")],
+        in_path: None,
+    },
+    Method {
+        kind: "azure",
+        about: "A token of an Azure machine's or application's identity; subscription_id, resource_group_name, vm_name, vmss_name and resource_id go with it as the role asks.",
+        fields: &[("role", false, "The role."), ("jwt", true, "The signed token.")],
+        in_path: None,
+    },
+    Method {
+        kind: "aws",
+        about: "A signed request to AWS that says who calls: iam_http_request_method, iam_request_url, iam_request_body and iam_request_headers; or, on a machine of EC2, pkcs7 with nonce, or identity with signature.",
+        fields: &[("role", false, "The role.")],
+        in_path: None,
+    },
 ];
 
 pub(crate) fn method(kind: &str) -> Option<&'static Method> {
@@ -143,13 +171,18 @@ impl Method {
         text
     }
 
-    /// The request that proves who calls.
-    fn request(&self, call: &Call<'_>, mut given: Object) -> Outcome<Request> {
-        let mount = match given.remove("mount").as_ref().and_then(Json::as_str) {
+    /// Where the method is mounted: `mount=`, else `-path`, else its own name.
+    fn mount(&self, call: &Call<'_>, given: &mut Object) -> String {
+        match given.remove("mount").as_ref().and_then(Json::as_str) {
             Some(mount) => mount.trim_matches('/').to_owned(),
             None if call.text("path").is_empty() => self.kind.to_owned(),
             None => call.text("path").trim_matches('/').to_owned(),
-        };
+        }
+    }
+
+    /// The request that proves who calls.
+    fn request(&self, call: &Call<'_>, mut given: Object) -> Outcome<Request> {
+        let mount = self.mount(call, &mut given);
         for (name, hidden, _) in self.fields {
             if given.contains(name) {
                 continue;
@@ -265,7 +298,11 @@ fn by_method(call: &Call<'_>, kind: &str) -> Outcome<Answer> {
         ))
         .hint(format!("Known here: {}. Others: \"{} write auth/{kind}/login KEY=VALUE...\".", known.join(", "), call.context.program)));
     };
-    let given = pairs(call, &call.args)?;
+    let mut given = pairs(call, &call.args)?;
+    if method.kind == "oidc" {
+        let mount = method.mount(call, &mut given);
+        return super::login_oidc::login(call, &mount, &given);
+    }
     let request = method.request(call, given)?;
     Ok(call.ask(&request).because(|| "Error authenticating".into())?.unwrap_or_default())
 }

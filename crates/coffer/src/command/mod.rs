@@ -11,6 +11,7 @@ mod kv_metadata;
 mod kv_path;
 mod lease;
 mod login;
+mod login_oidc;
 mod misc;
 mod mounts;
 mod namespace;
