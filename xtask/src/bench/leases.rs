@@ -17,7 +17,7 @@ struct Restarted {
 
 impl Bench {
     pub(super) fn leases(&self) -> Result<String> {
-        let (many, ending) = (self.options.many, (self.options.many / 100).max(100));
+        let (many, ending) = (self.options.many, 10_000.min(self.options.many / 4));
         let secrets = {
             let mut server = Server::durable(Product::Coffer, &self.options.coffer, &self.place("leases-secrets"), false)?;
             let token = server.fill(super::SECRETS)?;

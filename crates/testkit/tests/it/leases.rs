@@ -466,3 +466,37 @@ async fn leases_are_counted_by_mount_and_by_role() {
     let tokens = server.call("GET", "sys/internal/counters/tokens", &server.root, "").await;
     assert!(tokens.text.contains(r#""total":2"#), "{}", tokens.text);
 }
+
+#[tokio::test]
+async fn tidying_takes_entries_without_a_record_and_no_others() {
+    let server = on(Bounded::new()).await;
+    database(&server, "leases-tidy").await;
+    let held = token(&server, &server.root, ALL).await;
+    token(&server, &held, ALL).await;
+    creds(&server, &held).await;
+    let folders = ["lease/", "token/"];
+    let before = [keys(&server, folders[0]).await, keys(&server, folders[1]).await];
+    let live = server.core.unsealed().unwrap();
+    let txn = live.barrier.begin();
+    let view = txn.root_view();
+    // The bytes of an entry: what it says is in its key.
+    let entry = view.get_bytes(before[0].iter().find(|k| k.starts_with("lease/time/")).unwrap()).await.unwrap().unwrap();
+    for n in 0..1200 {
+        for folder in ["lease/time/00000000009999999999/db/creds/app/", "lease/token/0a/db/creds/app/", "token/child/0a/"] {
+            view.put_bytes(&format!("{folder}{n:04}"), (*entry).clone());
+        }
+    }
+    txn.commit().await.unwrap();
+    for path in ["sys/leases/tidy", "auth/token/tidy"] {
+        let tidied = post(&server, path, "").await;
+        assert_eq!(tidied.status, 202, "{}", tidied.text);
+        assert!(tidied.text.contains("Tidy operation successfully started"), "{}", tidied.text);
+    }
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while [keys(&server, folders[0]).await, keys(&server, folders[1]).await] != before {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("it comes to its end");
+}

@@ -16,17 +16,25 @@ const BATCH: usize = 1000;
 pub(crate) async fn finish_removals(core: &Arc<Core>) -> Result<()> {
     let live = core.unsealed()?;
     for record in mounts::load(&live.view()).await?.into_iter().filter(|m| m.going) {
-        let sweep = Sweep::of_mount(&record, core.clock.now());
-        if leases::sweep::make_due(&live, &sweep).await? || !crate::intents::roll_back_going(core, &live, &record).await? {
-            tracing::debug!(target: "core", path = %record.whole_path(), "a removed mount has something to undo yet");
-            continue;
+        // One that can't be undone does not keep the others.
+        if let Err(error) = finish(core, &live, &record).await {
+            tracing::warn!(target: "core", path = %record.whole_path(), %error, "a removed mount is not undone yet; it will be tried again");
         }
-        remove_data(&live, &record).await?;
-        let txn = live.barrier.begin();
-        mounts::remove(&txn.root_view(), &record).await?;
-        if let Committed::Done(keys) = txn.commit().await? {
-            live.after_commit(&keys).await?;
-        }
+    }
+    Ok(())
+}
+
+async fn finish(core: &Arc<Core>, live: &Unsealed, record: &MountRecord) -> Result<()> {
+    let sweep = Sweep::of_mount(record, core.clock.now());
+    if leases::sweep::make_due(live, &sweep).await? || !crate::intents::roll_back_going(core, live, record).await? {
+        tracing::debug!(target: "core", path = %record.whole_path(), "a removed mount has something to undo yet");
+        return Ok(());
+    }
+    remove_data(live, record).await?;
+    let txn = live.barrier.begin();
+    mounts::remove(&txn.root_view(), record).await?;
+    if let Committed::Done(keys) = txn.commit().await? {
+        live.after_commit(&keys).await?;
         tracing::info!(target: "core", path = %record.whole_path(), "the data of a removed mount is gone");
     }
     Ok(())
