@@ -72,6 +72,8 @@ pub enum FaultKind {
     Credentials,
     /// It understood and refused.
     Refused,
+    /// It refused since something that it was told to act on is not there.
+    Absent,
     /// It said something that its protocol does not know, or more than we take.
     Protocol,
     /// This program was built without the client for it.
@@ -81,6 +83,13 @@ pub enum FaultKind {
 impl Fault {
     pub fn new(kind: FaultKind, text: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, text: text.into() }
+    }
+}
+
+impl Fault {
+    /// Whether it was an answer: what was asked did not happen, and others may be asked on the same connection.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self.kind, FaultKind::Refused | FaultKind::Absent)
     }
 }
 

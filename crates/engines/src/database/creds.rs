@@ -7,7 +7,6 @@ use super::plugin::{Accounts, Failure};
 use super::role::{self, Role};
 use super::{Database, config, credential, failed, failure, is_allowed, root};
 use crate::username::{HostRandom, Source, Template};
-use coffer_engine::outside::FaultKind;
 use coffer_engine::{Ctx, Intent, LeaseKind, Record, Reply, Response, Terms};
 use coffer_types::{Error, Result, Secret, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -89,16 +88,20 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
     let terms = Terms { ttl: role.default_ttl, max_ttl: role.max_ttl, renewable: true };
     let expiration = written(expected_end(&cx, &terms));
     let undo = if role.rollback_statements.is_empty() { &role.revocation_statements } else { &role.rollback_statements };
+    let accounts = Accounts { database: cx.outside().database(), target: &target };
+    // One that is there is someone else's: it must neither be handed out nor be removed when making it fails.
+    let wrong = |why| failure("failed to make the account: ", why, &[target.password.expose()]);
+    if accounts.exists(&username).await.map_err(|fault| wrong(fault.into()))? {
+        return Err(failed(
+            "failed to make the account: one of that name is there already; username_template should hold something random",
+        ));
+    }
     let noted =
         cx.intend(&Making { username: username.clone(), db_name: role.db_name.clone(), statements: undo.clone() }).await?;
-    let accounts = Accounts { database: cx.outside().database(), target: &target };
-    if let Err(why) = accounts.create(&role.creation_statements, &username, &password, &expiration).await {
+    if let Err((why, maybe)) = accounts.create(&role.creation_statements, &username, &password, &expiration).await {
         // What a database does not take back by itself is taken back here; where that fails, the note stays.
-        let nothing_left = match &why {
-            Failure::Template(_) => true,
-            Failure::Database(fault) => fault.kind != FaultKind::Unreachable && accounts.remove(undo, &username).await.is_ok(),
-        };
-        if nothing_left {
+        let unanswered = matches!(&why, Failure::Database(fault) if !fault.is_refusal());
+        if !maybe || !unanswered && accounts.remove(undo, &username).await.is_ok() {
             cx.undone(noted).await?;
         }
         return Err(failure("failed to make the account: ", why, &[password.expose(), target.password.expose()]));

@@ -82,23 +82,46 @@ impl Accounts<'_> {
         if self.target.protocol == Protocol::MySql { Lexis::MySql } else { Lexis::PostgreSql }
     }
 
-    /// Makes an account.
+    /// Makes an account. With a failure comes whether there may be one all the same.
     pub(super) async fn create(
         &self,
         statements: &[String],
         user: &str,
         password: &Secret<String>,
         expiration: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), (Failure, bool)> {
+        // What is refused at once made nothing; what is not answered may have.
+        let alone = |why: Fault| {
+            let maybe = !why.is_refusal();
+            (Failure::Database(why), maybe)
+        };
         if self.target.protocol == Protocol::Redis {
-            let rules = redis_rules(statements);
-            return self.redis_set(user, password, ["reset".to_owned(), "on".to_owned()].into_iter().chain(rules)).await;
+            let rules = ["reset".to_owned(), "on".to_owned()].into_iter().chain(redis_rules(statements));
+            return self.redis_set(user, password, rules).await.map_err(alone);
         }
         let password = password.expose().as_str();
         let values = [("name", user), ("username", user), ("password", password), ("expiration", expiration)];
-        let statements = fill(self.lexis(), statements, &values)?;
-        self.say(Script::atomic(statements)).await?;
-        Ok(())
+        let mut statements = fill(self.lexis(), statements, &values).map_err(|why| (Failure::Template(why), false))?;
+        if self.target.protocol == Protocol::MySql && !statements.is_empty() {
+            // Each commits by itself there: after the first one there may be an account.
+            let rest = statements.split_off(1);
+            self.say(Script::atomic(statements)).await.map_err(alone)?;
+            self.say(Script::atomic(rest)).await.map_err(|why| (Failure::Database(why), true))?;
+            return Ok(());
+        }
+        let ends = |s: &Secret<String>| {
+            let word = s.expose().split_whitespace().next().unwrap_or_default();
+            ["commit", "end"].iter().any(|end| word.eq_ignore_ascii_case(end))
+        };
+        // All or nothing, unless they end the transaction themselves.
+        let by_itself = statements.iter().any(ends);
+        match self.say(Script::atomic(statements)).await {
+            Ok(_) => Ok(()),
+            Err(why) => {
+                let (why, maybe) = alone(why);
+                Err((why, maybe || by_itself))
+            }
+        }
     }
 
     /// Tells an account that it lives longer.
@@ -126,7 +149,7 @@ impl Accounts<'_> {
                 if !self.exists(user).await? {
                     return Err(Fault::new(FaultKind::Refused, "the account does not exist").into());
                 }
-                return self.redis_set(user, password, std::iter::once("resetpass".to_owned())).await;
+                return Ok(self.redis_set(user, password, std::iter::once("resetpass".to_owned())).await?);
             }
             (Protocol::PostgreSql, []) => {
                 fill(self.lexis(), &[r#"ALTER ROLE "{{username}}" WITH PASSWORD '{{password}}';"#.to_owned()], &values)?
@@ -149,20 +172,26 @@ impl Accounts<'_> {
         Ok(())
     }
 
-    /// Removes an account, and ends what it still has open. Nothing to do where there is none.
+    /// Removes an account, and ends what it still has open. Nothing to do where there is none; but what the role says is said
+    /// all the same, since it may be about something else than an account of this database.
     pub(super) async fn remove(&self, statements: &[String], user: &str) -> Result<(), Failure> {
-        if !self.exists(user).await? {
+        if self.target.protocol == Protocol::Redis {
+            self.command(["ACL", "DELUSER", user]).await?;
             return Ok(());
         }
-        match (self.target.protocol, statements) {
-            (Protocol::Redis, _) => {
-                self.command(["ACL", "DELUSER", user]).await?;
-            }
-            (Protocol::PostgreSql, []) => self.remove_from_postgres(user).await?,
-            (_, []) => self.remove_from_mysql(user).await?,
-            (_, own) => {
-                let statements = fill(self.lexis(), own, &[("name", user), ("username", user)])?;
-                self.say(Script::atomic(statements)).await?;
+        if !statements.is_empty() {
+            let statements = fill(self.lexis(), statements, &[("name", user), ("username", user)])?;
+            return match self.say(Script::atomic(statements)).await {
+                // It has been removed before.
+                Err(fault) if fault.kind == FaultKind::Absent && !self.exists(user).await? => Ok(()),
+                Err(fault) => Err(fault.into()),
+                Ok(_) => Ok(()),
+            };
+        }
+        if self.exists(user).await? {
+            match self.target.protocol {
+                Protocol::PostgreSql => self.remove_from_postgres(user).await?,
+                _ => self.remove_from_mysql(user).await?,
             }
         }
         Ok(())
@@ -211,7 +240,7 @@ impl Accounts<'_> {
         // Only some may end the sessions of others; the role goes all the same.
         let end = format!("SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usename = {text}");
         match self.rows(end).await {
-            Err(fault) if fault.kind != FaultKind::Refused => return Err(fault),
+            Err(fault) if !fault.is_refusal() => return Err(fault),
             _ => {}
         }
         self.say(Script::atomic(statements.into_iter().map(Secret::new))).await?;
@@ -232,7 +261,7 @@ impl Accounts<'_> {
             if let Some(Some(session)) = row.first()
                 && session.bytes().all(|b| b.is_ascii_digit())
                 && let Err(fault) = self.rows(format!("KILL {session}")).await
-                && fault.kind != FaultKind::Refused
+                && !fault.is_refusal()
             {
                 return Err(fault);
             }
@@ -245,7 +274,7 @@ impl Accounts<'_> {
         Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
     }
 
-    async fn redis_set(&self, user: &str, password: &Secret<String>, rules: impl Iterator<Item = String>) -> Result<(), Failure> {
+    async fn redis_set(&self, user: &str, password: &Secret<String>, rules: impl Iterator<Item = String>) -> Result<(), Fault> {
         let mut words: Vec<Secret<String>> = ["ACL", "SETUSER", user].into_iter().map(Secret::from).collect();
         words.extend(rules.map(Secret::new));
         words.push(Secret::new(format!(">{}", password.expose())));

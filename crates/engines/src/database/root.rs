@@ -31,7 +31,7 @@ pub(super) async fn rotate(cx: Ctx<Database>, q: Rotate) -> Result<Reply<()>> {
     let note = pending::note(&cx, "config", name, &new, 0).await?;
     let accounts = Accounts { database: cx.outside().database(), target: &target };
     if let Err(why) = accounts.set_password(&config.root_rotation_statements, &username, &new).await {
-        if !matches!(&why, Failure::Database(fault) if fault.kind != FaultKind::Refused) {
+        if surely_not(&cx, &why, config.target_of(&cx, &username, &new)?).await {
             pending::take_back(&cx, &note).await?;
         }
         return Err(failure("failed to update user: ", why, &[new.expose(), target.password.expose()]));
@@ -107,6 +107,14 @@ pub(super) async fn works(cx: &Ctx<Database>, target: &mut Target) -> Option<boo
     match said {
         Ok(_) => Some(true),
         Err(fault) => (fault.kind == FaultKind::Credentials).then_some(false),
+    }
+}
+
+/// Whether a change that failed surely left the old password: several statements may have been half done.
+pub(super) async fn surely_not(cx: &Ctx<Database>, why: &Failure, mut with_new: Target) -> bool {
+    match why {
+        Failure::Template(_) => true,
+        Failure::Database(fault) => fault.is_refusal() && works(cx, &mut with_new).await == Some(false),
     }
 }
 

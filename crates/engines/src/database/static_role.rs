@@ -10,7 +10,6 @@ use super::pending;
 use super::plugin::{Accounts, Failure};
 use super::role::{self, not_unique};
 use super::{Database, Strings, failed, failure, is_allowed, root};
-use coffer_engine::outside::FaultKind;
 use coffer_engine::{Ctx, NoInput, Record, Reply, Request};
 use coffer_types::{Error, Json, Name, Object, Result, Secret, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -369,7 +368,7 @@ async fn rotate(cx: &Ctx<Database>, name: &str, role: &mut StaticRole, config: &
     let note = pending::note(cx, "role", name, &new, slot).await?;
     let accounts = Accounts { database: cx.outside().database(), target: &target };
     if let Err(why) = accounts.set_password(&role.rotation_statements, &username, &new).await {
-        if !matches!(&why, Failure::Database(fault) if fault.kind != FaultKind::Refused) {
+        if root::surely_not(cx, &why, config.target_of(cx, &username, &new)?).await {
             pending::take_back(cx, &note).await?;
         }
         return Err(NotRotated::Failure(why, vec![new, target.password.duplicate()]));

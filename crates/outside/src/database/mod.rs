@@ -103,7 +103,7 @@ impl Client {
             None => place.fresh(Connection::open(target).await?),
         };
         let said = connection.run(script, target.timeout).await;
-        if said.as_ref().map_or_else(|fault| fault.kind == FaultKind::Refused, |_| true) {
+        if said.as_ref().map_or_else(Fault::is_refusal, |_| true) {
             self.pools.keep(place, connection);
         }
         said

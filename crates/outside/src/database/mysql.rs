@@ -153,7 +153,7 @@ impl Connection {
             match self.query(line).await {
                 Ok(found) => rows.push(found),
                 Err(fault) => {
-                    if script.atomic && fault.kind == FaultKind::Refused {
+                    if script.atomic && fault.is_refusal() {
                         self.query("ROLLBACK").await?;
                     }
                     return Err(fault);
@@ -217,6 +217,8 @@ impl Connection {
         let kind = match number {
             1045 | 1044 | 1698 | 1251 | 1862 => FaultKind::Credentials,
             1040 | 1053 | 1129 | 1203 => FaultKind::Unreachable,
+            // No such grant, no such account; 1396 says only that an account could not be made or changed.
+            1133 | 1141 | 1269 | 1396 | 3162 => FaultKind::Absent,
             _ => FaultKind::Refused,
         };
         Fault::new(kind, format!("Error {number} ({state}): {text}"))

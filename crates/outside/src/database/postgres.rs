@@ -180,7 +180,7 @@ impl Connection {
             self.state.clear();
             match self.atomically(&lines, timeout).await {
                 // The transaction lost against another one and left nothing: grants on one table can't be made side by side.
-                Err(fault) if fault.kind == FaultKind::Refused && tries < TRIES && LOST.contains(&self.state.as_str()) => {
+                Err(fault) if fault.is_refusal() && tries < TRIES && LOST.contains(&self.state.as_str()) => {
                     tries += 1;
                     let mut spread = [0u8; 1];
                     SystemRandom.fill(&mut spread);
@@ -200,7 +200,7 @@ impl Connection {
             match self.query(line).await {
                 Ok(found) => rows.push(found),
                 Err(fault) => {
-                    if fault.kind == FaultKind::Refused {
+                    if fault.is_refusal() {
                         self.query("ROLLBACK").await?;
                     }
                     return Err(fault);
@@ -244,10 +244,11 @@ impl Connection {
             found.map(|f| String::from_utf8_lossy(&f[1..]).into_owned()).unwrap_or_default()
         };
         let (severity, text, state) = (field(b'S'), field(b'M'), field(b'C'));
-        let kind = match &state {
+        let kind = match state.as_str() {
             s if s.starts_with("28") => FaultKind::Credentials,
             // Too many connections, shutting down, starting up, cut off.
             s if s.starts_with("08") || s.starts_with("57P") || s == "53300" => FaultKind::Unreachable,
+            "42704" => FaultKind::Absent,
             _ => FaultKind::Refused,
         };
         let fault = Fault::new(kind, format!("{severity}: {text} (SQLSTATE {state})"));

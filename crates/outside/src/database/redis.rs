@@ -30,7 +30,7 @@ impl Connection {
         }
         login.push(target.password.duplicate());
         connection.command(&login).await.map_err(|fault| match fault.kind {
-            FaultKind::Refused => Fault { kind: FaultKind::Credentials, ..fault },
+            FaultKind::Refused | FaultKind::Absent => Fault { kind: FaultKind::Credentials, ..fault },
             _ => fault,
         })?;
         if !target.database.is_empty() {
