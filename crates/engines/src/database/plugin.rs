@@ -179,22 +179,21 @@ impl Accounts<'_> {
             self.command(["ACL", "DELUSER", user]).await?;
             return Ok(());
         }
-        if !statements.is_empty() {
-            let statements = fill(self.lexis(), statements, &[("name", user), ("username", user)])?;
-            return match self.say(Script::atomic(statements)).await {
-                // It has been removed before.
-                Err(fault) if fault.kind == FaultKind::Absent && !self.exists(user).await? => Ok(()),
-                Err(fault) => Err(fault.into()),
-                Ok(_) => Ok(()),
-            };
-        }
-        if self.exists(user).await? {
-            match self.target.protocol {
-                Protocol::PostgreSql => self.remove_from_postgres(user).await?,
-                _ => self.remove_from_mysql(user).await?,
+        let removed = if statements.is_empty() {
+            match (self.exists(user).await?, self.target.protocol) {
+                (false, _) => Ok(()),
+                (true, Protocol::PostgreSql) => self.remove_from_postgres(user).await,
+                (true, _) => self.remove_from_mysql(user).await,
             }
+        } else {
+            let statements = fill(self.lexis(), statements, &[("name", user), ("username", user)])?;
+            self.say(Script::atomic(statements)).await.map(|_| ())
+        };
+        match removed {
+            // It was removed before, or by another call just now.
+            Err(fault) if fault.kind == FaultKind::Absent && !self.exists(user).await? => Ok(()),
+            other => Ok(other?),
         }
-        Ok(())
     }
 
     /// Whether there is an account of this name.

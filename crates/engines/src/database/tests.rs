@@ -20,6 +20,8 @@ struct State {
     faults: Vec<Fault>,
     /// Done, but the answer never comes.
     lost: u32,
+    /// The next statement that is refused finds every made account gone.
+    vanishes: bool,
     logins: u32,
 }
 
@@ -66,6 +68,9 @@ impl Fake {
                 && !text.starts_with("WITH")
                 && let Some(fault) = state.faults.pop()
             {
+                if state.vanishes {
+                    state.accounts.retain(|name, _| !name.starts_with("v-"));
+                }
                 return Err(fault);
             }
             let mut found = Rows::new();
@@ -229,6 +234,18 @@ fn what_a_role_says_is_said_also_without_an_account() {
     b.revoke(lease).unwrap();
     assert_eq!(fake.said().last(), Some(&format!("DELETE FROM users WHERE name = '{}'", text(&answer, "username"))));
     fake.fail(FaultKind::Absent, "no such role");
+    b.revoke(lease).unwrap();
+}
+
+#[test]
+fn what_another_call_removes_at_the_same_time_is_removed() {
+    let (b, fake) = bench();
+    let answer = b.call(Operation::Read, "creds/app", "").unwrap();
+    fake.fail(FaultKind::Absent, "ERROR: role does not exist (SQLSTATE 42704)");
+    fake.fail(FaultKind::Absent, "ERROR: role does not exist (SQLSTATE 42704)");
+    let lease = answer.lease.as_ref().unwrap();
+    assert!(b.revoke(lease).is_err(), "the role is there still, so something else is absent");
+    fake.state.lock().unwrap().vanishes = true;
     b.revoke(lease).unwrap();
 }
 
