@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 const CONFIG: &str = "config";
+/// The API server's name inside every cluster, which stands in its certificate.
+const IN_CLUSTER: &str = "https://kubernetes.default.svc";
 
 /// Stored in format 1 under `config`.
 #[derive(Serialize, Deserialize, Default)]
@@ -43,7 +45,7 @@ impl Cluster {
 /// Configure how to reach the API server; what is left out stays as it is.
 #[derive(Request)]
 pub(super) struct Write {
-    /// The API server's address: `https://host:6443`.
+    /// The API server's address: `https://host:6443`. In a pod it may be left out: it is that of the pod's cluster.
     kubernetes_host: Option<String>,
     /// The authority of the API server's certificate, PEM.
     kubernetes_ca_cert: Option<String>,
@@ -86,7 +88,10 @@ pub(super) async fn write(cx: Ctx<Kubernetes>, q: Write) -> Result<Reply<()>> {
         config.disable_local_ca_jwt = disable;
     }
     if config.host.is_empty() {
-        return Err(Error::bad_request("kubernetes_host must be given: it is taken from nowhere else"));
+        if config.disable_local_ca_jwt || cx.outside().pod().is_err() {
+            return Err(Error::bad_request("kubernetes_host must be given: this server uses no pod's own, or runs in none"));
+        }
+        config.host = IN_CLUSTER.to_owned();
     }
     cx.view.put(CONFIG, &config)?;
     Ok(Reply::empty())

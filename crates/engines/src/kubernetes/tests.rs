@@ -322,6 +322,40 @@ fn lifetimes() {
 }
 
 #[test]
+fn in_a_pod_its_own_account_is_used_unless_told_otherwise() {
+    const PEM: &str = "-----BEGIN CERTIFICATE-----";
+    let cluster = Cluster::default();
+    let inner = cluster.clone();
+    let fake = Fake::new(move |asked| inner.answer(asked));
+    let b = Bench::reaching::<Kubernetes>("kubernetes/", fake.clone());
+    put(&b, "roles/sa", r#"{"allowed_kubernetes_namespaces":"x","service_account_name":"app"}"#);
+    let asked_with = || {
+        b.call(Operation::Update, "creds/sa", "").unwrap();
+        let asked = fake.asked().pop().unwrap();
+        (asked.url.split("/api").next().unwrap().to_owned(), asked.header("authorization").to_owned(), asked.pem)
+    };
+    assert_eq!(refused(&b, Operation::Update, "config", "{}").0, Kind::BadRequest);
+    put(&b, "config", r#"{"kubernetes_host":"https://h"}"#);
+    assert_eq!(refused(&b, Operation::Update, "creds/sa", "").0, Kind::BadRequest, "no token anywhere");
+    put(&b, "config", r#"{"service_account_jwt":"given"}"#);
+    assert_eq!(asked_with(), ("https://h".into(), "Bearer given".into(), String::new()));
+    fake.in_pod("pods", PEM);
+    b.call(Operation::Read, "check", "").unwrap();
+    assert_eq!(asked_with(), ("https://h".into(), "Bearer given".into(), PEM.into()));
+    put(&b, "config", r#"{"service_account_jwt":""}"#);
+    assert_eq!(asked_with(), ("https://h".into(), "Bearer pods".into(), PEM.into()));
+    fake.in_pod("renewed", PEM);
+    assert_eq!(asked_with().1, "Bearer renewed", "it is read anew");
+    put(&b, "config", &format!(r#"{{"kubernetes_ca_cert":"{PEM} other"}}"#));
+    assert_eq!(asked_with().2, format!("{PEM} other"));
+    put(&b, "config", r#"{"disable_local_ca_jwt":true}"#);
+    assert!(refused(&b, Operation::Update, "creds/sa", "").1.contains("not to be used"));
+    b.call(Operation::Delete, "config", "").unwrap();
+    put(&b, "config", "{}");
+    assert_eq!(asked_with(), ("https://kubernetes.default.svc".into(), "Bearer renewed".into(), PEM.into()));
+}
+
+#[test]
 fn configuration_comes_back_without_the_token() {
     let (b, _, _) = bench();
     put(&b, "config", r#"{"kubernetes_ca_cert":"-----BEGIN CERTIFICATE-----\nx"}"#);
