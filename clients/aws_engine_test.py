@@ -182,6 +182,13 @@ class Engine(unittest.TestCase):
                 if "assume" in path:
                     self.assertIn(":assumed-role/deploy/", data["arn"])
                     self.assertIn(":assumed-role/deploy/", self.cloud.whoami(data))
+        self.cloud.iam.create_group(GroupName="narrow")
+        self.cloud.iam.put_group_policy(GroupName="narrow", PolicyName="own", PolicyDocument=POLICY)
+        self.cloud.iam.attach_group_policy(GroupName="narrow", PolicyArn=READ_ONLY)
+        self.api.must("POST", "aws/roles/narrowed", {"credential_type": "assumed_role", "role_arns": [arn], "iam_groups": ["narrow"]})
+        self.api.must("GET", "aws/creds/narrowed")
+        self.api.must("POST", "aws/roles/narrowed", {"iam_groups": ["no such group"]})
+        self.assertIn("NoSuchEntity", self.api.get("aws/creds/narrowed").errors[0])
         client = hvac.Client(url=self.server.address, token=self.server.token)
         reply = client.secrets.aws.generate_credentials(name="assume", endpoint="sts", ttl="20m", role_arn=arn)
         self.assertLessEqual(reply["lease_duration"], 1200)

@@ -2,8 +2,8 @@
 
 use super::Aws;
 use coffer_engine::{Ctx, NoInput, Record, Reply, Request, Response};
-use coffer_types::json::{Limits, parse};
-use coffer_types::{Error, Kind, Name, Result, Span};
+use coffer_types::json::parse;
+use coffer_types::{Error, Name, Result, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ pub(super) struct Write {
     policy_arns: Option<Vec<String>>,
     /// A policy as JSON text: a user's own, or narrowing a session.
     policy_document: Option<String>,
-    /// Groups that a user becomes a member of.
+    /// Groups that a user becomes a member of; a session is narrowed to what their members may.
     iam_groups: Option<Vec<String>>,
     /// Tags of a user.
     iam_tags: Option<BTreeMap<String, String>>,
@@ -160,8 +160,7 @@ fn policy(text: &str) -> Result<String> {
         return Ok(String::new());
     }
     let wrong = || Error::bad_request("cannot parse policy document: it must be a JSON object with a Statement");
-    let limits = Limits { depth: 32, string: 1 << 16, strings: 1 << 16, members: 4096, items: 1 << 16 };
-    let document = parse(text.as_bytes(), &limits).map_err(|_| wrong())?;
+    let document = parse(text.as_bytes(), &super::iam::POLICY).map_err(|_| wrong())?;
     if document.get("Statement").is_none() {
         return Err(wrong());
     }
@@ -214,7 +213,8 @@ impl Role {
     fn check(&self) -> Result<()> {
         use CredentialType::{AssumedRole, FederationToken, IamUser, SessionToken};
         let kind = self.credential_type;
-        let belongs: [(&str, bool, &[CredentialType]); 11] = [
+        let belongs: [(&str, bool, &[CredentialType]); 12] = [
+            ("iam_groups", self.iam_groups.is_empty(), &[IamUser, AssumedRole, FederationToken]),
             ("role_arns", self.role_arns.is_empty(), &[AssumedRole]),
             ("external_id", self.external_id.is_empty(), &[AssumedRole]),
             ("session_tags", self.session_tags.is_empty(), &[AssumedRole]),
@@ -235,9 +235,6 @@ impl Role {
                     kind.as_str()
                 )));
             }
-        }
-        if !self.iam_groups.is_empty() && kind != IamUser {
-            return Err(Error::new(Kind::NotImplemented, "iam_groups is built for credential_type iam_user only"));
         }
         if kind == AssumedRole && self.role_arns.is_empty() {
             return Err(Error::bad_request("credential_type assumed_role needs role_arns"));

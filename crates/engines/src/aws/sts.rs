@@ -1,11 +1,12 @@
 //! STS: sessions, which end by themselves.
 
-use super::Aws;
 use super::config::Root;
 use super::roles::{CredentialType, Role};
 use super::wire::{Params, Service, call};
+use super::{Aws, iam};
 use coffer_engine::Ctx;
-use coffer_types::{Error, Kind, Result, Secret, Span, Timestamp};
+use coffer_types::json::parse;
+use coffer_types::{Error, Json, Kind, Object, Result, Secret, Span, Timestamp};
 
 /// What a session is asked with.
 pub(super) struct Ask<'a> {
@@ -25,6 +26,41 @@ pub(super) struct Session {
     pub(super) arn: Option<String>,
     /// From now to its end.
     pub(super) left: Span,
+}
+
+/// The managed policies and the one policy to which a session is narrowed: the role's own and those of its groups, all statements in one.
+async fn narrowing(cx: &Ctx<Aws>, root: &Root, role: &Role) -> Result<(Vec<String>, String)> {
+    let mut arns = role.policy_arns.clone();
+    if role.iam_groups.is_empty() {
+        return Ok((arns, role.policy_document.clone()));
+    }
+    let (managed, mut documents) = iam::group_policies(cx, root, &role.iam_groups).await?;
+    for arn in managed {
+        if !arns.contains(&arn) {
+            arns.push(arn);
+        }
+    }
+    if !role.policy_document.is_empty() {
+        let own = parse(role.policy_document.as_bytes(), &iam::POLICY);
+        documents.insert(0, own.map_err(|_| Error::internal("the stored policy does not parse"))?);
+    }
+    let mut statements = Vec::new();
+    for document in &documents {
+        match document.get("Statement") {
+            Some(Json::Array(several)) => statements.extend(several.iter().cloned()),
+            Some(one @ Json::Object(_)) => statements.push(one.clone()),
+            _ => return Err(Error::new(Kind::Upstream, "a policy of the role's groups has no statements")),
+        }
+    }
+    // Without any policy a session would have all that it could: what narrows by nothing is refused, not widened.
+    if statements.is_empty() && arns.is_empty() {
+        return Err(Error::bad_request("the role's groups have no policies: the session would be narrowed by nothing"));
+    }
+    if statements.is_empty() {
+        return Ok((arns, String::new()));
+    }
+    let whole = Json::Object(Object::new().with("Version", "2012-10-17").with("Statement", statements));
+    Ok((arns, String::from_utf8_lossy(&whole.to_bytes()).into_owned()))
 }
 
 /// # Errors
@@ -52,8 +88,9 @@ pub(super) async fn session(cx: &Ctx<Aws>, root: &Root, role: &Role, ask: Ask<'_
         }
         CredentialType::IamUser => return Err(Error::internal("an IAM user is no session")),
     };
-    params = params.with_some("Policy", &role.policy_document);
-    for (n, arn) in (1..).zip(&role.policy_arns) {
+    let (arns, policy) = narrowing(cx, root, role).await?;
+    params = params.with_some("Policy", &policy);
+    for (n, arn) in (1..).zip(&arns) {
         params = params.with(&format!("PolicyArns.member.{n}.arn"), arn.as_str());
     }
     let now = cx.now();

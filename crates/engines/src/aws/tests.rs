@@ -56,6 +56,15 @@ impl Cloud {
                 state.users.insert(user, User { path: get("Path"), ..User::default() });
                 String::new()
             }
+            "ListAttachedGroupPolicies" if get("GroupName") == "readers" => {
+                members("AttachedPolicies", ["<PolicyArn>arn:aws:iam::1:policy/g</PolicyArn>".to_owned()].into_iter())
+            }
+            "ListGroupPolicies" if get("GroupName") == "readers" => members("PolicyNames", ["own".to_owned()].into_iter()),
+            "ListAttachedGroupPolicies" | "ListGroupPolicies" => String::new(),
+            "GetGroupPolicy" => format!(
+                "<GroupName>readers</GroupName><PolicyDocument>{}</PolicyDocument>",
+                crate::remote::escape(r#"{"Statement":{"Effect":"Allow"}}"#)
+            ),
             "AssumeRole" => session("AssumedRoleUser"),
             "GetFederationToken" => session("FederatedUser"),
             "GetSessionToken" => session(""),
@@ -361,6 +370,51 @@ fn sessions() {
 }
 
 #[test]
+fn sessions_are_narrowed_to_what_groups_may() {
+    let (b, fake, cloud) = bench();
+    let role = |more: &str| {
+        format!(r#"{{"credential_type":"assumed_role","role_arns":"arn:aws:iam::1:role/r","iam_groups":"readers"{more}}}"#)
+    };
+    b.call(
+        Operation::Update,
+        "roles/grouped",
+        &role(r#","policy_arns":"arn:aws:iam::1:policy/o","policy_document":"{\"Statement\":[{\"Effect\":\"Deny\"}]}""#),
+    )
+    .unwrap();
+    b.call(Operation::Update, "creds/grouped", "").unwrap();
+    let sent = form(&fake.asked().pop().unwrap().body);
+    assert_eq!(sent["Policy"], r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny"},{"Effect":"Allow"}]}"#);
+    assert_eq!(
+        (sent["PolicyArns.member.1.arn"].as_str(), sent["PolicyArns.member.2.arn"].as_str()),
+        ("arn:aws:iam::1:policy/o", "arn:aws:iam::1:policy/g")
+    );
+    b.call(
+        Operation::Update,
+        "roles/grouped",
+        &role(r#","policy_arns":"","policy_document":"","iam_groups":"empty""#).replacen(r#""iam_groups":"readers","#, "", 1),
+    )
+    .unwrap();
+    assert!(refused(&b, Operation::Update, "creds/grouped", "").1.contains("narrowed by nothing"));
+    b.call(Operation::Update, "roles/grouped", r#"{"policy_document":"{\"Statement\":[]}"}"#).unwrap();
+    assert!(refused(&b, Operation::Update, "creds/grouped", "").1.contains("narrowed by nothing"));
+    assert!(fake.asked().iter().all(|a| !a.body.contains("AssumeRole")), "no wider session is asked for instead");
+    b.call(Operation::Update, "roles/grouped", r#"{"iam_groups":"readers"}"#).unwrap();
+    cloud.state().refuse.insert("GetGroupPolicy", (403, "AccessDenied"));
+    assert!(refused(&b, Operation::Update, "creds/grouped", "").1.contains("AWS refused GetGroupPolicy: AccessDenied"));
+    for broken in ["%7B", "%zz", "canary"] {
+        let inner = cloud.clone();
+        cloud.state().refuse.clear();
+        fake.becomes(move |asked| {
+            if asked.body.contains("GetGroupPolicy&") {
+                return reply(200, &format!("<GetGroupPolicyResponse><GetGroupPolicyResult><PolicyDocument>{broken}</PolicyDocument></GetGroupPolicyResult></GetGroupPolicyResponse>"));
+            }
+            inner.answer(asked)
+        });
+        assert!(refused(&b, Operation::Update, "creds/grouped", "").1.contains("no policy"), "{broken}");
+    }
+}
+
+#[test]
 fn a_ttl_is_capped_with_a_warning() {
     let (b, fake, _) = bench();
     b.call(Operation::Update, "roles/role", r#"{"max_sts_ttl":"2h","default_sts_ttl":"1h"}"#).unwrap();
@@ -458,6 +512,7 @@ fn refuses_what_makes_no_sense() {
         ),
         ("roles/x", r#"{"credential_type":"session_token","policy_arns":"arn:aws:iam::1:policy/p"}"#, "policy_arns has no place"),
         ("roles/x", r#"{"credential_type":"session_token","user_path":"/a/"}"#, "user_path has no place"),
+        ("roles/x", r#"{"credential_type":"session_token","iam_groups":"g"}"#, "iam_groups has no place"),
         (
             "roles/x",
             r#"{"credential_type":"session_token","default_sts_ttl":"2h","max_sts_ttl":"1h"}"#,
