@@ -53,7 +53,11 @@ pub fn client(name: &str) -> CertificateParams {
 impl Party {
     /// Signed by itself.
     pub fn root(params: CertificateParams) -> Self {
-        let key = KeyPair::generate().expect("a key");
+        Self::with_key(params, KeyPair::generate().expect("a key"))
+    }
+
+    /// Signed by itself with this key.
+    pub fn with_key(params: CertificateParams, key: KeyPair) -> Self {
         let made = params.self_signed(&key).expect("a certificate");
         Self::of(params, key, &made)
     }

@@ -238,6 +238,20 @@ fn a_list_for_a_part_is_not_taken_for_whole() {
     assert!(RevocationList::from_der(made.der()).is_err());
 }
 
+#[test]
+fn keys_of_every_kind_that_is_known_sign() {
+    use super::testing::rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, PKCS_RSA_SHA384, PKCS_RSA_SHA512};
+    for algorithm in [&PKCS_ED25519, &PKCS_ECDSA_P384_SHA384, &PKCS_RSA_SHA256, &PKCS_RSA_SHA384, &PKCS_RSA_SHA512] {
+        let root = Party::with_key(authority("root"), KeyPair::generate_for(algorithm).unwrap());
+        let twin = Party::with_key(authority("root"), KeyPair::generate_for(algorithm).unwrap());
+        let leaf = root.issue(client("leaf"));
+        assert_eq!(path(&leaf, &[], &[&root]), Ok(2), "{algorithm:?}");
+        assert!(path(&leaf, &[], &[&twin]).is_err(), "{algorithm:?}");
+        let list = RevocationList::from_der(&root.list(&[&leaf.certificate], NOW, -1, 1)).unwrap();
+        assert!(list.is_by(&root.certificate) && !list.is_by(&twin.certificate), "{algorithm:?}");
+    }
+}
+
 struct Asked {
     root: Party,
     leaf: Party,
