@@ -87,6 +87,10 @@ class Login(unittest.TestCase):
         self.assertNotIn("ghp_good", json.dumps(seen.json))
         run = self.server.cli("login", "-method=github", "-no-store", "-format=json", "token=ghp_good", token=None)
         self.assertEqual(0, run.returncode, run.stderr)
+        run = self.server.cli("login", "-method=github", "-no-store", token=None, VAULT_AUTH_GITHUB_TOKEN="ghp_good")
+        self.assertEqual(0, run.returncode, run.stderr)
+        run = self.server.cli("login", "-method=github", "-no-store", token=None, VAULT_AUTH_GITHUB_TOKEN="ghp_bad")
+        self.assertEqual(2, run.returncode, run.stdout)
 
     def test_others_do_not(self):
         self.assertEqual(400, self.login("ghp_bad").status)

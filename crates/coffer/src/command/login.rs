@@ -171,6 +171,13 @@ impl Method {
         text
     }
 
+    /// What a method takes from the environment where it is not given.
+    fn in_environment(&self, call: &Call<'_>, field: &str) -> Option<zeroize::Zeroizing<String>> {
+        let known = self.kind == "github" && field == "token";
+        let found = if known { call.context.env.raw("VAULT_AUTH_GITHUB_TOKEN") } else { None };
+        found.map(zeroize::Zeroizing::new)
+    }
+
     /// Where the method is mounted: `mount=`, else `-path`, else its own name.
     fn mount(&self, call: &Call<'_>, given: &mut Object) -> String {
         match given.remove("mount").as_ref().and_then(Json::as_str) {
@@ -187,7 +194,9 @@ impl Method {
             if given.contains(name) {
                 continue;
             }
-            if *hidden {
+            if let Some(token) = self.in_environment(call, name) {
+                given.insert(*name, token.as_str());
+            } else if *hidden {
                 let mut prompt = name.replace('_', " ");
                 prompt[..1].make_ascii_uppercase();
                 let typed = call.ask_hidden_aside(&format!("{prompt} (will be hidden): ")).map_err(|why| {
