@@ -47,7 +47,10 @@ pub fn page() -> String {
          their names, and `-config` may come several times. A later file wins; switches that any file turns on are on, the longest of several\n\
          durations counts, and listeners and audit devices add up.\n\n\
          Keys are Vault's. One that is known and not built yet is an error if it is set to anything but nothing; one that has no effect is noted;\n\
-         one that is unknown is a warning with the nearest known name.\n\n",
+         one that is unknown is a warning with the nearest known name.\n\n\
+         Limits are set over the API, not here: rates at `sys/quotas/rate-limit`, the number of leases at `sys/quotas/lease-count`. A server\n\
+         that nobody told otherwise holds at most 2,000,000 leases, tokens among them; `vault write sys/quotas/lease-count/default\n\
+         max_leases=N` changes that, and 0 is no limit.\n\n",
     );
     let prefixes = PREFIXES.map(|prefix| format!("`{prefix}`")).join(", ");
     out.push_str("Variables of the environment override the files. The first prefix that is set counts: ");

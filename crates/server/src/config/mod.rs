@@ -155,7 +155,7 @@ stanza! {
         /// Watch locks for deadlocks.
         detect_deadlocks = "no lock is held while another is waited for";
         /// Count leases by role loosely.
-        imprecise_lease_role_tracking = "leases are counted in the store";
+        imprecise_lease_role_tracking = "each lease knows its role, and counts are exact";
         /// Who owns plugin files.
         plugin_file_uid = "there are no plugin files";
         /// The permissions of plugin files.
