@@ -226,6 +226,17 @@ class Ldap(Case):
         auth = self.login("alice", "wonder land").json["auth"]
         self.assertEqual(sorted(auth["policies"]), ["admins-policy", "default", "devs-policy"])
 
+    def test_a_renewal_asks_again(self):
+        auth = self.login("bob", "builder").json["auth"]
+        renew = lambda: self.root.as_token(auth["client_token"]).post("auth/token/renew-self")
+        self.assertEqual(renew().status, 200)
+        self.root.post("auth/ldap/groups/devs", {"policies": "other"})
+        try:
+            self.assertGreaterEqual(renew().status, 400)
+        finally:
+            self.root.post("auth/ldap/groups/devs", {"policies": "devs-policy"})
+        self.assertEqual(renew().status, 200)
+
     def test_tls_with_our_authority_alone(self):
         read = lambda name: (self.slapd.folder / name).read_text()
         plain, tls = f"ldap://localhost:{self.slapd.port}", f"ldaps://localhost:{self.slapd.tls_port}"

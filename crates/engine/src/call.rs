@@ -32,6 +32,8 @@ pub enum Credential {
     None,
     /// A token of any kind, as it stood in the header.
     Token(Secret<String>),
+    /// Name and password of HTTP's Basic scheme, still base64: of clients of an OIDC provider. Nobody is a principal by it.
+    Basic(Secret<String>),
 }
 
 /// What came with a call: query and body. Path variables are added by the route.

@@ -10,6 +10,7 @@ pub mod cache;
 pub mod engine;
 pub mod login;
 pub mod mfa;
+pub mod oidc;
 pub mod record;
 pub mod store;
 

@@ -35,7 +35,7 @@ pub struct Presented<'a> {
 pub async fn authenticate(live: &Live, view: &View, presented: &Presented<'_>, now: Timestamp) -> Result<Option<Authenticated>> {
     let remote = presented.remote;
     let text = match presented.credential {
-        Credential::None => return Ok(None),
+        Credential::None | Credential::Basic(_) => return Ok(None),
         Credential::Token(text) => text.expose().as_str(),
     };
     let mut token = if text.starts_with(batch::PREFIX) {

@@ -95,6 +95,13 @@ fn credential(headers: &HeaderMap) -> Result<Credential, Refusal> {
         return Ok(Credential::Token(Secret::from(value.to_str().map_err(|_| malformed())?)));
     }
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Credential::None) };
+    if let Some((scheme, pair)) = value.as_bytes().split_at_checked(6)
+        && scheme.eq_ignore_ascii_case(b"basic ")
+        && let Ok(pair) = std::str::from_utf8(pair.trim_ascii())
+        && pair.bytes().all(|b| b.is_ascii_graphic())
+    {
+        return Ok(Credential::Basic(Secret::from(pair)));
+    }
     let bearer = match value.as_bytes().split_at_checked(7) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii(),
         _ => return Ok(Credential::None),
@@ -243,6 +250,7 @@ mod tests {
     fn token(headers: &[(&str, &str)]) -> Option<String> {
         match call("GET", "/v1/a", headers, "").credential {
             Credential::None => None,
+            Credential::Basic(pair) => Some(format!("basic {}", pair.expose())),
             Credential::Token(token) => Some(token.expose().clone()),
         }
     }
@@ -255,7 +263,9 @@ mod tests {
         assert_eq!(token(&[("authorization", "Bearer hvs.b")]).as_deref(), Some("hvs.b"));
         assert_eq!(token(&[("authorization", "bearer  hvs.b ")]).as_deref(), Some("hvs.b"));
         assert_eq!(token(&[("authorization", "Bearer hvs.b"), ("x-vault-token", "hvs.a")]).as_deref(), Some("hvs.a"));
-        for other in ["Basic aHVzOng=", "Bearer", "Bearer ", "hvs.b", "", "AWS4-HMAC-SHA256 Credential=x"] {
+        assert_eq!(token(&[("authorization", "Basic aHVzOng=")]).as_deref(), Some("basic aHVzOng="));
+        assert_eq!(token(&[("authorization", "basic aHVzOng="), ("x-vault-token", "hvs.a")]).as_deref(), Some("hvs.a"));
+        for other in ["Basic", "Basic é", "Bearer", "Bearer ", "hvs.b", "", "AWS4-HMAC-SHA256 Credential=x"] {
             assert_eq!(token(&[("authorization", other)]), None, "{other}");
         }
         for header in [("x-vault-token", "é"), ("authorization", "Bearer a b"), ("authorization", "Bearer \u{e9}")] {

@@ -38,7 +38,7 @@ impl Serve for StandIn {
         }
         let token = match &call.credential {
             Credential::Token(token) => token.expose().clone(),
-            Credential::None => String::new(),
+            Credential::None | Credential::Basic(_) => String::new(),
         };
         let data = Object::new()
             .with("operation", call.operation.as_str())

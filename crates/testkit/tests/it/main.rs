@@ -16,6 +16,7 @@ mod list_filter;
 mod logins;
 mod metrics;
 mod mfa;
+mod oidc;
 mod quotas;
 mod raw;
 mod recorded;

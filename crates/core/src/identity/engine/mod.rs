@@ -56,25 +56,26 @@ impl Engine for IdentityEngine {
         lookup::declare(d);
         mfa::declare(d);
         enforcement::declare(d);
-        d.beat(|cx: Ctx<Self>| async move { sweep(&cx.view, cx.now()).await });
+        crate::identity::oidc::declare(d);
+        d.beat(|cx: Ctx<Self>| async move { Ok(sweep(&cx.view, cx.now()).await? | crate::identity::oidc::beat(cx).await?) });
     }
 }
 
 /// A handler's context with what every handler here needs.
-struct Of {
-    cx: Ctx<IdentityEngine>,
-    core: Arc<Core>,
-    live: Unsealed,
+pub(in crate::identity) struct Of {
+    pub(in crate::identity) cx: Ctx<IdentityEngine>,
+    pub(in crate::identity) core: Arc<Core>,
+    pub(in crate::identity) live: Unsealed,
 }
 
 impl Of {
-    fn new(cx: Ctx<IdentityEngine>) -> Result<Self> {
+    pub(in crate::identity) fn new(cx: Ctx<IdentityEngine>) -> Result<Self> {
         let core = cx.engine.core()?;
         let live = core.unsealed()?;
         Ok(Self { cx, core, live })
     }
 
-    fn store(&self) -> &IdentityStore {
+    pub(in crate::identity) fn store(&self) -> &IdentityStore {
         &self.live.identities.store
     }
 
