@@ -176,7 +176,7 @@ class OnPostgres(unittest.TestCase):
             self.assertIn(words, reply.errors[0])
             self.assertNotIn("canary", reply.text)
             self.assertEqual(404, self.api.get("database/config/bad").status)
-        certificate = (self.db.folder / "tls.crt").read_text()
+        certificate = self.db.certificate()
         self.api.must("POST", "database/config/good", {**good, "connection_url": self.db.url("verify-full"), "tls_ca": certificate})
         self.api.must("DELETE", "database/config/good")
 
@@ -441,6 +441,22 @@ class OnMariaDb(unittest.TestCase):
         reply = self.api.post("database/static-roles/ghost", {"db_name": "second", "username": "ghost", "rotation_period": "1h"})
         self.assertEqual((500, True), (reply.status, "does not exist" in reply.errors[0]), reply)
 
+    def test_tls(self):
+        config = {"plugin_name": "mysql-database-plugin", "username": "vault-admin", "password": ADMIN, "allowed_roles": "*"}
+        self.db.ask("ALTER USER 'vault-admin'@'127.0.0.1' REQUIRE SSL")
+        try:
+            self.assertEqual(400, self.api.post("database/config/tls", {**config, "connection_url": self.db.url() + "?tls=false"}).status)
+            self.assertEqual(400, self.api.post("database/config/tls", {**config, "connection_url": self.db.url() + "?tls=true"}).status, "an authority that nobody knows")
+            other = databases.Redis()
+            other.stop()
+            self.assertEqual(400, self.api.post("database/config/tls", {**config, "connection_url": self.db.url(), "tls_ca": other.certificate()}).status)
+            self.api.must("POST", "database/config/tls", {**config, "connection_url": self.db.url() + "?tls=skip-verify"})
+            self.api.must("POST", "database/config/tls", {**config, "connection_url": self.db.url(), "tls_ca": self.db.certificate()})
+            self.api.must("POST", "database/roles/tls", {"db_name": "tls", "creation_statements": self.CREATE})
+            revoke(self.api, creds(self.api, "tls")["lease_id"])
+        finally:
+            self.db.ask("ALTER USER 'vault-admin'@'127.0.0.1' REQUIRE NONE")
+
     def test_wrong_passwords(self):
         reply = self.api.post("database/config/bad", {"plugin_name": "mysql-database-plugin", "connection_url": self.db.url(), "username": "vault-admin", "password": "canary-1"})
         self.assertEqual((400, True, False), (reply.status, "1045" in reply.errors[0], "canary" in reply.text), reply)
@@ -496,6 +512,14 @@ class OnRedis(unittest.TestCase):
         self.assertEqual("v", self.db.login("job", self.api.must("GET", "database/static-creds/job").data["password"], "GET", "k"))
         self.assertEqual(500, self.api.post("database/static-roles/ghost", {"db_name": "second", "username": "ghost", "rotation_period": "1h"}).status)
         self.assertNotIn("ghost", self.db.ask("ACL", "USERS"), "none is made by it")
+
+    def test_tls(self):
+        config = {"plugin_name": "redis-database-plugin", **self.config, "port": self.db.tls_port, "tls": True}
+        self.assertEqual(400, self.api.post("database/config/tls", config).status, "an authority that nobody knows")
+        self.api.must("POST", "database/config/tls", {**config, "insecure_tls": True})
+        self.api.must("POST", "database/config/tls", {**config, "insecure_tls": False, "ca_cert": self.db.certificate()})
+        self.api.must("POST", "database/roles/tls", {"db_name": "tls"})
+        revoke(self.api, creds(self.api, "tls")["lease_id"])
 
     def test_bad_connections(self):
         for change in ({"password": "canary-2"}, {"port": 1}, {"username": ""}, {"host": ""}, {"tls": True}):

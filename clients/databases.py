@@ -70,6 +70,15 @@ class Database:
 
     end = signal.SIGTERM
 
+    def make_certificate(self):
+        """For localhost and 127.0.0.1, signed by itself: `tls.crt` and `tls.key`."""
+        self.run("openssl", "req", "-new", "-x509", "-days", "2", "-nodes", "-subj", "/CN=localhost", "-addext", "basicConstraints=critical,CA:FALSE",
+                 "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(self.folder / "tls.crt"), "-keyout", str(self.folder / "tls.key"))
+        (self.folder / "tls.key").chmod(0o600)
+
+    def certificate(self):
+        return (self.folder / "tls.crt").read_text()
+
     def log_text(self):
         return (self.folder / "log").read_text("utf-8", "replace")
 
@@ -84,9 +93,7 @@ class Postgres(Database):
     def prepare(self):
         self.data = self.folder / "data"
         self.run(find("initdb"), "-D", str(self.data), "-U", "super", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-sync")
-        self.run("openssl", "req", "-new", "-x509", "-days", "2", "-nodes", "-subj", "/CN=localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-                 "-out", str(self.folder / "tls.crt"), "-keyout", str(self.folder / "tls.key"))
-        (self.folder / "tls.key").chmod(0o600)
+        self.make_certificate()
 
     def command(self):
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off", "ssl": "on",
@@ -126,10 +133,12 @@ class MariaDb(Database):
     def prepare(self):
         self.data, self.socket = self.folder / "data", self.folder / "s"
         self.run(find("mariadb-install-db"), "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal", "--skip-test-db")
+        self.make_certificate()
 
     def command(self):
         return [find("mariadbd"), "--no-defaults", f"--datadir={self.data}", f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.socket}",
-                f"--pid-file={self.folder / 'pid'}", "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"]
+                f"--pid-file={self.folder / 'pid'}", "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve",
+                f"--ssl-cert={self.folder / 'tls.crt'}", f"--ssl-key={self.folder / 'tls.key'}"]
 
     def answers(self):
         with contextlib.suppress(AssertionError):
@@ -159,7 +168,10 @@ class Redis(Database):
     password = "vault-admin-password"
 
     def prepare(self):
+        self.make_certificate()
+        self.tls_port = harness.free_port()
         (self.folder / "redis.conf").write_text(
+            f"tls-port {self.tls_port}\ntls-cert-file {self.folder}/tls.crt\ntls-key-file {self.folder}/tls.key\ntls-auth-clients no\n"
             f'port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nsave ""\n'
             f"user super on nopass ~* &* +@all\nuser default on >{self.password} ~* &* +@all\n")
 
