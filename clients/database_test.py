@@ -414,12 +414,19 @@ class OnMariaDb(unittest.TestCase):
             self.assertEqual(before, self.db.users(), "what this database does not take back itself is taken back")
 
     def test_hostile_names_and_passwords_of_any_characters(self):
+        mode = self.db.ask("SELECT @@GLOBAL.sql_mode")
+        for more in ("", ",NO_BACKSLASH_ESCAPES"):
+            self.db.ask(f"SET GLOBAL sql_mode = '{mode}{more}'")
+            self.hostile_names()
+        self.db.ask(f"SET GLOBAL sql_mode = '{mode}'; DROP USER victim")
+
+    def hostile_names(self):
         self.api.must("PUT", "sys/policies/password/wild", {"policy": 'length = 24\nrule "charset" { charset = "\'\\"\\\\`ab;-" }'})
         self.api.must("POST", "database/config/free", {"plugin_name": "mysql-database-plugin", "connection_url": self.db.url(), "username": "vault-admin", "password": ADMIN,
                                                        "allowed_roles": "*", "username_template": "{{.DisplayName | truncate 32}}", "password_policy": "wild"})
         self.api.must("POST", "database/roles/free", {"db_name": "free", "creation_statements": self.CREATE})
         self.api.must("PUT", "sys/policies/acl/free", {"policy": 'path "database/creds/*" { capabilities = ["read"] }'})
-        self.db.ask("CREATE USER victim")
+        self.db.ask("CREATE USER IF NOT EXISTS victim")
         for hostile in ["'; DROP USER victim; #", "\\'; DROP USER victim; #", "`\"'\\"]:
             token = self.api.must("POST", "auth/token/create", {"policies": ["free"], "display_name": hostile}).json["auth"]["client_token"]
             reply = self.api.get("database/creds/free", token=token)

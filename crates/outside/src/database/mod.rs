@@ -149,3 +149,148 @@ fn broken(host: &str) -> impl Fn(std::io::Error) -> Fault {
 fn nonsense(host: &str) -> Fault {
     Fault::new(FaultKind::Protocol, format!("{host}: the answer is none of this database's protocol"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_engine::outside::Tls;
+    use coffer_types::Secret;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    fn target(protocol: Protocol, port: u16) -> Target {
+        Target {
+            protocol,
+            hosts: vec![("127.0.0.1".into(), port)],
+            database: String::new(),
+            user: "canary-user".into(),
+            password: Secret::from("canary-password"),
+            tls: Tls::Off,
+            parameters: Vec::new(),
+            pool: "pool".into(),
+            revision: "1".into(),
+            most: 2,
+            idle: 2,
+            lifetime: Duration::ZERO,
+            timeout: Duration::from_millis(400),
+        }
+    }
+
+    /// A server that says these bytes to everyone, one after each thing that it hears (the first unasked where `greets`).
+    async fn says(greets: bool, replies: Vec<Vec<u8>>) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let replies = replies.clone();
+                tokio::spawn(async move {
+                    let mut heard = [0; 4096];
+                    for (number, reply) in replies.iter().enumerate() {
+                        if (number > 0 || !greets) && stream.read(&mut heard).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                        if stream.write_all(reply).await.is_err() {
+                            return;
+                        }
+                    }
+                    // It stays and says no more.
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                });
+            }
+        });
+        port
+    }
+
+    async fn refused(target: &Target) -> FaultKind {
+        let fault = Client::default().run(target, Script::nothing()).await.unwrap_err();
+        assert!(!fault.text.contains("canary"), "{fault}");
+        fault.kind
+    }
+
+    fn postgres(kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut message = vec![kind];
+        message.extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+        message.extend_from_slice(body);
+        message
+    }
+
+    #[tokio::test]
+    async fn servers_that_lie_are_not_believed() {
+        let sasl = postgres(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0");
+        for reply in [
+            // Over sixteen megabytes; shorter than its own length; no message of the protocol.
+            vec![vec![b'R', 0xff, 0xff, 0xff, 0xff]],
+            vec![vec![b'R', 0, 0, 0, 1]],
+            vec![postgres(b'D', b"\0\0")],
+            vec![postgres(b'R', b"\0")],
+            // A nonce that is not ours, or ours alone; rounds that would keep us busy for hours.
+            vec![sasl.clone(), postgres(b'R', b"\0\0\0\x0br=other,s=AAAA,i=4096")],
+            vec![sasl.clone(), postgres(b'R', b"\0\0\0\x0bs=AAAA")],
+            vec![sasl.clone(), postgres(b'R', b"\0\0\0\x0c v=")],
+        ] {
+            let port = says(false, reply.clone()).await;
+            assert_eq!(refused(&target(Protocol::PostgreSql, port)).await, FaultKind::Protocol, "{reply:?}");
+        }
+        let port = says(false, vec![postgres(b'R', b"\0\0\0\x07")]).await;
+        assert_eq!(refused(&target(Protocol::PostgreSql, port)).await, FaultKind::Credentials, "a login that is not here");
+        for reply in [&b"\x01\0\0\0\x09"[..], b"\x03\0\0\0abc"] {
+            let port = says(true, vec![reply.to_vec()]).await;
+            assert_eq!(refused(&target(Protocol::MySql, port)).await, FaultKind::Protocol, "{reply:?}");
+        }
+        for reply in [
+            "?what\r\n",
+            "$99999999999\r\n",
+            "$1\r\nabc",
+            "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n+a\r\n",
+            ":x\n\n\r\n\r\n$z\r\n",
+        ] {
+            let port = says(false, vec![reply.as_bytes().to_vec()]).await;
+            let kind = refused(&target(Protocol::Redis, port)).await;
+            assert!(matches!(kind, FaultKind::Protocol | FaultKind::Unreachable), "{reply:?} {kind:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_password_goes_to_nobody_who_does_not_speak_tls() {
+        let port = says(false, vec![b"N".to_vec(), postgres(b'R', b"\0\0\0\x03")]).await;
+        let settings = TlsClient { skip_verify: true, ..TlsClient::default() };
+        let target = Target { tls: Tls::On(settings), ..target(Protocol::PostgreSql, port) };
+        assert_eq!(refused(&target).await, FaultKind::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_is_not_waited_for() {
+        for protocol in [Protocol::PostgreSql, Protocol::MySql, Protocol::Redis] {
+            let port = says(false, Vec::new()).await;
+            assert_eq!(refused(&target(protocol, port)).await, FaultKind::Unreachable);
+        }
+        assert_eq!(refused(&target(Protocol::PostgreSql, 1)).await, FaultKind::Unreachable);
+        assert_eq!(refused(&target(Protocol::MongoDb, 1)).await, FaultKind::NotBuilt);
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_by_revision_and_bounded() {
+        let ok = b"+OK\r\n".to_vec();
+        let port = says(false, vec![ok; 32]).await;
+        let client = Client::default();
+        let mut target = target(Protocol::Redis, port);
+        let ping = || Script { atomic: false, lines: vec![Line::Command(vec![Secret::from("PING")])] };
+        client.run(&target, ping()).await.unwrap();
+        let place = client.pools.place(&target).await.unwrap();
+        let kept = client.pools.idle(&place).expect("one is kept");
+        assert!(client.pools.idle(&place).is_none(), "and no other");
+        client.pools.keep(place, kept);
+
+        let (_one, _two) = (client.pools.place(&target).await.unwrap(), client.pools.place(&target).await.unwrap());
+        let third = tokio::time::timeout(Duration::from_millis(50), client.pools.place(&target)).await;
+        assert!(third.is_err(), "two at once and no more");
+
+        target.revision = "2".into();
+        let place = client.pools.place(&target).await.unwrap();
+        assert!(client.pools.idle(&place).is_none(), "those of another revision are not used");
+        client.run(&target, ping()).await.unwrap();
+        client.forget("pool");
+        assert!(client.pools.idle(&place).is_none());
+    }
+}

@@ -63,6 +63,8 @@ impl Connection {
             connection.stream = secure(connection.stream, host, settings).await?;
         }
         connection.log_in(target, &greeting, hello, settings.is_some()).await?;
+        // Statements are filled in for a server that takes a backslash as an escape.
+        connection.query("SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', '')").await?;
         Ok(connection)
     }
 

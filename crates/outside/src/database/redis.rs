@@ -82,7 +82,8 @@ impl Connection {
             let (kind, rest) = line.split_at_checked(1).ok_or_else(|| nonsense(&self.host))?;
             let number = || rest.parse::<i64>().map_err(|_| nonsense(&self.host));
             match kind {
-                "+" | ":" => texts.push(Some(rest.to_owned())),
+                "+" => texts.push(Some(rest.to_owned())),
+                ":" => texts.push(Some(number()?.to_string())),
                 "-" => return Ok(Some(refused(rest))),
                 "$" => match number()? {
                     -1 => {}
@@ -119,7 +120,7 @@ impl Connection {
         loop {
             match self.stream.read_u8().await.map_err(broken(&self.host))? {
                 b'\r' => break,
-                byte if line.len() < 65_536 => line.push(byte),
+                byte if byte != b'\n' && line.len() < 65_536 => line.push(byte),
                 _ => return Err(nonsense(&self.host)),
             }
         }
