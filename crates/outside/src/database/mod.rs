@@ -224,7 +224,7 @@ mod tests {
             vec![vec![b'R', 0, 0, 0, 1]],
             vec![postgres(b'D', b"\0\0")],
             vec![postgres(b'R', b"\0")],
-            // A nonce that is not ours, or ours alone; rounds that would keep us busy for hours.
+            // A nonce that is not ours, none at all, the end before its time.
             vec![sasl.clone(), postgres(b'R', b"\0\0\0\x0br=other,s=AAAA,i=4096")],
             vec![sasl.clone(), postgres(b'R', b"\0\0\0\x0bs=AAAA")],
             vec![sasl.clone(), postgres(b'R', b"\0\0\0\x0c v=")],
