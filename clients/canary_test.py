@@ -89,7 +89,7 @@ class Canary(unittest.TestCase):
         cls.api = cls.server.api
         cls.api.must("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         cls.api.must("POST", "sys/mounts/kv1", {"type": "kv", "options": {"version": "1"}})
-        for method in ("jwt", "kubernetes"):
+        for method in ("approle", "jwt", "kubernetes", "userpass"):
             cls.api.must("POST", f"sys/auth/{method}", {"type": method})
         harness.eventually(lambda: cls.api.post("secret/data/ready", {"data": {"k": 1}}).status == 200)
         cls.limited = cls.api.token_for("limited", 'path "secret/data/allowed" { capabilities = ["read"] }')
@@ -121,7 +121,7 @@ class Canary(unittest.TestCase):
             cls.planted.secret(auth.get("client_token"), path)
             cls.planted.secret(wrap.get("token"), path)
             if isinstance(data, dict):
-                for name in ("random_bytes", "password"):
+                for name in ("random_bytes", "password", "secret_id"):
                     cls.planted.secret(data.get(name), path)
 
     @classmethod

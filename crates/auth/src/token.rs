@@ -177,6 +177,7 @@ impl TokenParams {
             renewable: true,
             num_uses: self.num_uses,
             kind: self.kind.unwrap_or_default(),
+            kind_by_mount: self.kind.is_none(),
             bound_cidrs: self.bound_cidrs.clone(),
             ..Login::default()
         }

@@ -148,6 +148,17 @@ fn check_policies(login: &Login) -> Result<Vec<String>> {
     Ok(policies)
 }
 
+/// The kind of a login's token: what the mount is tuned to may stand in for what the role leaves open, or over all roles.
+fn kind_of(login: &Login, tuned: &str) -> TokenKind {
+    match tuned {
+        "service" => TokenKind::Service,
+        "batch" => TokenKind::Batch,
+        // A batch token counts no uses and has no period.
+        "default-batch" if login.kind_by_mount && login.num_uses == 0 && login.period.is_zero() => TokenKind::Batch,
+        _ => login.kind,
+    }
+}
+
 /// The last step of a login, when all is proven.
 pub(crate) struct HandingOut<'a> {
     pub core: &'a Arc<Core>,
@@ -172,7 +183,7 @@ impl HandingOut<'_> {
             bounded_ttl(login.period, login.period, login.period, login.explicit_max_ttl)
         };
         let new = NewToken {
-            kind: login.kind,
+            kind: kind_of(&login, &self.mounted.record.tune.token_type),
             policies,
             path: self.path.to_owned(),
             display_name: display_name(&mount.path, &login.display_name),

@@ -44,6 +44,9 @@ pub struct Login {
     pub renewable: bool,
     pub num_uses: u64,
     pub kind: TokenKind,
+    /// The role leaves the kind of token to what the mount is tuned to.
+    #[serde(default)]
+    pub kind_by_mount: bool,
     pub bound_cidrs: Vec<String>,
     /// What renewal needs to know; handed back to the method's renew handler.
     pub internal: BTreeMap<String, String>,

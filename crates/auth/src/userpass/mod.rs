@@ -8,6 +8,7 @@ use coffer_crypto::password::PasswordHash;
 use coffer_engine::{Ctx, Declare, Engine, Mount, Record};
 use coffer_types::{Error, Name, Result, Span};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::token::TokenParams;
 
@@ -41,7 +42,7 @@ impl Engine for Userpass {
 #[derive(Clone, Serialize, Deserialize)]
 struct User {
     /// bcrypt, in text form.
-    hash: String,
+    hash: Zeroizing<String>,
     token: TokenParams,
     /// What older clients set by the names of older fields, and read by these.
     #[serde(default)]

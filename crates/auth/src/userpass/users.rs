@@ -5,6 +5,7 @@ use crate::token::TokenAsk;
 use coffer_crypto::password::PasswordHash;
 use coffer_engine::{Ctx, NoInput, Reply, Request, Response as _};
 use coffer_types::{Error, Name, Result, Secret, Span};
+use zeroize::Zeroizing;
 
 /// A user by name.
 #[derive(Request)]
@@ -93,9 +94,10 @@ pub(super) async fn write(cx: Ctx<Userpass>, q: Write) -> Result<Reply<()>> {
     if q.password.is_none() && q.password_hash.is_none() && before.is_none() {
         return Err(neither());
     }
-    let mut user = before.unwrap_or_else(|| User { hash: String::new(), token: Default::default(), legacy: Legacy::default() });
+    let mut user =
+        before.unwrap_or_else(|| User { hash: Zeroizing::default(), token: Default::default(), legacy: Legacy::default() });
     if let Some(hash) = chosen(&cx, q.password, q.password_hash).await? {
-        user.hash = hash.as_str().to_owned();
+        user.hash = Zeroizing::new(hash.as_str().to_owned());
     }
     let mut token = q.token;
     crate::older(&mut token.token_policies, q.policies, &mut user.legacy.policies);
@@ -115,7 +117,8 @@ pub(super) async fn delete(cx: Ctx<Userpass>, q: Named) -> Result<Reply<()>> {
 pub(super) async fn password(cx: Ctx<Userpass>, q: Password) -> Result<Reply<()>> {
     let name = normal(&q.username)?;
     let mut user = find(&cx, &name).await?.ok_or_else(unknown)?;
-    user.hash = chosen(&cx, q.password, q.password_hash).await?.ok_or_else(neither)?.as_str().to_owned();
+    let hash = chosen(&cx, q.password, q.password_hash).await?.ok_or_else(neither)?;
+    user.hash = Zeroizing::new(hash.as_str().to_owned());
     cx.view.put(&key(&name), &user)?;
     Ok(Reply::empty())
 }

@@ -215,3 +215,21 @@ async fn a_token_is_renewed_while_its_login_stands() {
     server.clock.advance(Duration::from_secs(301));
     assert_eq!(server.call("GET", "auth/token/lookup-self", &token, "").await.status, 403);
 }
+
+#[tokio::test]
+async fn a_mounts_kind_of_token_holds_where_the_role_says_none() {
+    let server = server().await;
+    role(&server, "open", "{}", r#"{"secret_id":"s"}"#).await;
+    role(&server, "service", r#"{"token_type":"service"}"#, r#"{"secret_id":"s"}"#).await;
+    role(&server, "counted", r#"{"token_num_uses":5}"#, r#"{"secret_id":"s"}"#).await;
+    for (tuned, kinds) in [
+        ("default-service", ["service", "service", "service"]),
+        ("default-batch", ["batch", "service", "service"]),
+        ("service", ["service", "service", "service"]),
+    ] {
+        ok(&server, "POST", "sys/auth/approle/tune", &format!(r#"{{"token_type":"{tuned}"}}"#)).await;
+        for (name, kind) in ["open", "service", "counted"].into_iter().zip(kinds) {
+            assert_eq!(approle(&server, name, "s").await.text_at("auth/token_type"), kind, "{tuned} {name}");
+        }
+    }
+}
