@@ -2,7 +2,7 @@ use coffer_core::CoreConfig;
 use coffer_testkit::{Server, recorded, registry};
 
 /// The groups that this server answers; each call of them is compared.
-const GROUPS: [&str; 19] = [
+const GROUPS: [&str; 21] = [
     "uninit",
     "init",
     "sealed",
@@ -20,6 +20,8 @@ const GROUPS: [&str; 19] = [
     "audit",
     "rekey_rotate_root",
     "seal",
+    "identity",
+    "userpass",
     "approle",
     "none",
 ];
