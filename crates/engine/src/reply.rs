@@ -2,7 +2,7 @@
 
 use crate::field::Response;
 use crate::lease::{LeaseKind, Terms};
-use crate::view::encode;
+use crate::view::{encode, is_default};
 use coffer_types::{Json, Object, Result, Secret, Span, secret};
 use std::collections::BTreeMap;
 
@@ -26,29 +26,45 @@ impl TokenKind {
 
 /// A login that an auth method vouches for: the pipeline makes the token.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Login {
+    #[serde(skip_serializing_if = "is_default")]
     pub display_name: String,
+    #[serde(skip_serializing_if = "is_default")]
     pub policies: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub no_default_policy: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub metadata: BTreeMap<String, String>,
     /// The name of the alias under this mount; empty makes no entity.
+    #[serde(skip_serializing_if = "is_default")]
     pub alias: String,
+    #[serde(skip_serializing_if = "is_default")]
     pub alias_metadata: BTreeMap<String, String>,
     /// Names of the groups that the method found the person in: aliases of external groups under this mount.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "is_default")]
     pub group_aliases: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
     pub ttl: Span,
+    #[serde(skip_serializing_if = "is_default")]
     pub max_ttl: Span,
+    #[serde(skip_serializing_if = "is_default")]
     pub explicit_max_ttl: Span,
+    #[serde(skip_serializing_if = "is_default")]
     pub period: Span,
+    #[serde(skip_serializing_if = "is_default")]
     pub renewable: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub num_uses: u64,
+    #[serde(skip_serializing_if = "is_default")]
     pub kind: TokenKind,
     /// The role leaves the kind of token to what the mount is tuned to.
-    #[serde(default)]
+    #[serde(skip_serializing_if = "is_default")]
     pub kind_by_mount: bool,
+    #[serde(skip_serializing_if = "is_default")]
     pub bound_cidrs: Vec<String>,
     /// What renewal needs to know; handed back to the method's renew handler.
+    #[serde(skip_serializing_if = "is_default")]
     pub internal: BTreeMap<String, String>,
 }
 

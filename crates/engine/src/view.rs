@@ -60,6 +60,11 @@ pub fn encode<T: Record>(record: &T) -> Result<secret::Bytes> {
     Ok(out)
 }
 
+/// For `skip_serializing_if`: what a record's `default` gives back need not be stored.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// The keys below one prefix. Cheap to clone.
 #[derive(Clone)]
 pub struct View {

@@ -2,7 +2,7 @@
 
 use crate::live::Live;
 use crate::tokens::TokenRecord;
-use coffer_engine::view::{Record, View};
+use coffer_engine::view::{Record, View, is_default};
 use coffer_types::{Result, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -23,23 +23,23 @@ pub struct LeaseRecord {
     pub subject: Subject,
     pub issued: Timestamp,
     pub expires: Timestamp,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub last_renewed: Timestamp,
     pub ttl: Span,
     /// No renewal goes past it.
     pub last_end: Timestamp,
     pub renewable: bool,
     /// The key of the token that it belongs to.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub token: String,
     /// How often its revocation failed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub failures: u32,
     /// Its revocation was asked for: it is due, and nothing renews it any more.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ending: bool,
     /// The role that it was asked of, where a limit on leases may name one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub role: String,
     /// When the time index says it is due; after a failure later than `expires`.
     pub due: Timestamp,

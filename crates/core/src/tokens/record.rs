@@ -2,7 +2,7 @@
 
 use coffer_crypto::mac::HmacKey;
 use coffer_crypto::random::{Random, base62};
-use coffer_engine::view::{Record, View};
+use coffer_engine::view::{Record, View, is_default};
 use coffer_engine::{Login, TokenKind};
 use coffer_types::{Result, Secret, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -33,46 +33,46 @@ pub struct TokenRecord {
     /// The path that made it: `auth/token/create`, `auth/userpass/login/bob`.
     pub path: String,
     pub display_name: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub meta: BTreeMap<String, String>,
     pub created: Timestamp,
     /// The TTL it was made with.
     pub ttl: Span,
     /// Never for a root token without TTL.
     pub expires: Timestamp,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub last_renewed: Timestamp,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub explicit_max_ttl: Span,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub period: Span,
     /// Uses left; 0 is unlimited. The call that uses the last one ends the token.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub num_uses: u64,
     /// The key of the token that made it; empty for an orphan.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub parent: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub role: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub bound_cidrs: Vec<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub entity_id: String,
     pub renewable: bool,
     /// Names its cubbyhole; a service token's only.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cubbyhole: String,
     /// What the auth method needs to renew it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<Login>,
     /// The accessor of the mount that made it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mount_accessor: String,
     /// A response-wrapping token: usable for nothing but unwrapping.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub wrapping: bool,
     /// What it makes leaves a mark ([`crate::leases::end`]): made by a program that keeps them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub marked: bool,
 }
 

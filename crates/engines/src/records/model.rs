@@ -1,7 +1,7 @@
 //! What a record is.
 
 use super::Change;
-use coffer_engine::view::Record as Stored;
+use coffer_engine::view::{Record as Stored, is_default};
 use coffer_types::{Json, Timestamp, secret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -283,8 +283,4 @@ impl Version {
             }
         }
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

@@ -366,6 +366,11 @@ impl View {
         Ok(found.map(|value| stored::entry(&value)))
     }
 
+    fn revision_of(&self, key: &[u8]) -> Result<Option<Revision>, StoreError> {
+        let found = self.medium.read(|entries| self.at.get(entries, stored::key(key)))?;
+        Ok(found.map(|value| stored::revision(&value)))
+    }
+
     fn walk<T>(&self, range: Range, limit: usize, each: impl Fn(fjall::Guard) -> fjall::Result<T>) -> Result<Vec<T>, StoreError> {
         if limit == 0 || order::is_empty(&range) {
             return Ok(Vec::new());
