@@ -97,7 +97,7 @@ class Postgres(Database):
 
     def command(self):
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder, "fsync": "off", "ssl": "on",
-                    "ssl_cert_file": self.folder / "tls.crt", "ssl_key_file": self.folder / "tls.key", "log_min_messages": "fatal", "max_connections": 60}
+                    "ssl_cert_file": self.folder / "tls.crt", "ssl_key_file": self.folder / "tls.key", "log_min_messages": "fatal", "max_connections": 400}
         return [find("postgres"), "-D", str(self.data), *(f"-c{k}={v}" for k, v in settings.items())]
 
     def answers(self):
