@@ -291,8 +291,7 @@ impl<'a> Call<'a> {
         if self.on("non-interactive") {
             return Err("the command may not ask (-non-interactive)".into());
         }
-        say(prompt);
-        let typed = crate::output::terminal::read_hidden();
+        let typed = crate::output::terminal::read_hidden(|| say(prompt));
         say("\n");
         typed
     }

@@ -5,12 +5,15 @@ use std::io::{IsTerminal, Read};
 use zeroize::Zeroizing;
 
 /// One line from the terminal, not shown. The error is Go's for a standard input that is none.
-pub(crate) fn read_hidden() -> Result<Zeroizing<String>, String> {
+/// `prompt` is shown when nothing that is typed is shown any more.
+pub(crate) fn read_hidden(prompt: impl FnOnce()) -> Result<Zeroizing<String>, String> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
+        prompt();
         return Err("file descriptor 0 is not a terminal".into());
     }
     let _quiet = Quiet::begin()?;
+    prompt();
     line(stdin.lock().bytes())
 }
 
