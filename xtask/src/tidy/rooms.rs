@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("dialects", &["types", "crypto", "macros", "engine"]),
     ("outside", &["types", "crypto", "engine"]),
     ("server", &["types", "crypto", "macros", "engine", "hcl", "storage", "core", "engines", "auth", "dialects", "outside"]),
-    ("client", &["types", "crypto"]),
+    ("client", &["types", "crypto", "sops"]),
     ("template", &["types"]),
     ("scan", &["types"]),
     ("sops", &["types", "crypto"]),
