@@ -126,7 +126,7 @@ pub(super) fn ed25519_spki(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// PEM (RFC 7468) with lines of 64 characters.
-pub(super) fn pem(label: &str, document: &[u8]) -> Zeroizing<String> {
+pub(crate) fn pem(label: &str, document: &[u8]) -> Zeroizing<String> {
     let body = Zeroizing::new(STANDARD.encode(document));
     let mut out = Zeroizing::new(String::with_capacity(body.len() + body.len() / 64 + 2 * label.len() + 40));
     out.push_str("-----BEGIN ");

@@ -8,6 +8,7 @@ mod private;
 mod pss;
 mod public;
 
+pub(crate) use der::pem;
 pub use numbers::{RsaNumbers, decimal, from_decimal};
 pub use private::PrivateKey;
 pub use public::PublicKey;

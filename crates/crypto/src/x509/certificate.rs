@@ -1,12 +1,14 @@
 //! One X.509 certificate (RFC 5280 section 4), read strictly and whole.
 
-use super::der::{self, BIT_STRING, Malformed, OCTET_STRING, OID, Reader, Result, SEQUENCE, SET, constructed, primitive};
-use super::signature::{Signed, split};
+use super::der::{self, Malformed, OCTET_STRING, OID, Reader, Result, SEQUENCE, SET, constructed, primitive};
+use super::extensions::{BasicConstraints, KeyUses, NameConstraints, Names};
+use super::signature::{SignatureAlgorithm, Signed, split};
+use super::{Oid, Subject};
+use crate::pk::{PkError, PublicKey};
 use coffer_types::Timestamp;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::fmt;
-use std::net::IpAddr;
 
 /// A certificate of version 3.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,8 +20,9 @@ pub struct Certificate {
     /// Whole DER of the names.
     issuer: Box<[u8]>,
     subject: Box<[u8]>,
-    not_before: Timestamp,
-    not_after: Timestamp,
+    /// Seconds since 1970.
+    not_before: i64,
+    not_after: i64,
     spki: Box<[u8]>,
     extensions: Vec<Extension>,
     known: Known,
@@ -35,39 +38,24 @@ pub struct Extension {
     pub value: Box<[u8]>,
 }
 
+impl Extension {
+    /// The same as a type.
+    pub fn identifier(&self) -> Option<Oid> {
+        Oid::parse(&self.oid)
+    }
+}
+
 /// What the extensions that are known here say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Known {
-    authority: Option<Authority>,
-    key_usage: Option<KeyUsage>,
+    authority: Option<BasicConstraints>,
+    key_usage: Option<KeyUses>,
     extended: Option<Vec<String>>,
     names: Names,
+    constraints: NameConstraints,
     subject_key_id: Option<Box<[u8]>>,
     authority_key_id: Option<Box<[u8]>>,
     ocsp: Vec<String>,
-}
-
-/// basicConstraints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Authority {
-    is: bool,
-    path_length: Option<u32>,
-}
-
-/// What a key may be used for: the two uses that matter to those who check signatures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct KeyUsage {
-    sign_certificates: bool,
-    sign_lists: bool,
-}
-
-/// The subject's alternative names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    pub dns: Vec<String>,
-    pub email: Vec<String>,
-    pub uri: Vec<String>,
-    pub ip: Vec<IpAddr>,
 }
 
 const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
@@ -99,7 +87,7 @@ impl Certificate {
         }
         let issuer = tbs.element(SEQUENCE)?.whole.into();
         let mut validity = tbs.inside(SEQUENCE)?;
-        let (not_before, not_after) = (validity.time()?, validity.time()?);
+        let (not_before, not_after) = (validity.seconds()?, validity.seconds()?);
         validity.end()?;
         let subject = tbs.element(SEQUENCE)?.whole.into();
         let spki: Box<[u8]> = tbs.element(SEQUENCE)?.whole.into();
@@ -210,19 +198,34 @@ impl Certificate {
 
     /// Whether it says that it is an authority.
     pub fn is_authority(&self) -> bool {
-        self.known.authority.is_some_and(|authority| authority.is)
+        self.known.authority.is_some_and(|constraints| constraints.authority)
     }
 
-    pub(super) fn path_length(&self) -> Option<u32> {
-        self.known.authority.and_then(|authority| authority.path_length)
+    /// How many authorities may follow below it; nothing if it does not say.
+    pub fn path_length(&self) -> Option<u32> {
+        self.known.authority.and_then(|constraints| constraints.path_length)
     }
 
-    pub(super) fn may_sign_certificates(&self) -> bool {
-        self.is_authority() && self.known.key_usage.is_none_or(|usage| usage.sign_certificates)
+    /// What its key may be used for; nothing if it does not say.
+    pub fn key_uses(&self) -> Option<KeyUses> {
+        self.known.key_usage
     }
 
-    pub(super) fn may_sign_lists(&self) -> bool {
-        self.known.key_usage.is_none_or(|usage| usage.sign_lists)
+    /// The extended uses of its key, dotted; nothing if it does not say.
+    pub fn extended_key_usage(&self) -> Option<&[String]> {
+        self.known.extended.as_deref()
+    }
+
+    pub fn name_constraints(&self) -> &NameConstraints {
+        &self.known.constraints
+    }
+
+    pub fn may_sign_certificates(&self) -> bool {
+        self.is_authority() && self.known.key_usage.is_none_or(|uses| uses.contains(KeyUses::CERT_SIGN))
+    }
+
+    pub fn may_sign_lists(&self) -> bool {
+        self.known.key_usage.is_none_or(|uses| uses.contains(KeyUses::CRL_SIGN))
     }
 
     /// Whether it may be a client's, or a client's issuer's: it does not say what else it is for, or says this too.
@@ -241,15 +244,64 @@ impl Certificate {
     }
 
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
-        self.not_before <= now && now <= self.not_after.plus(std::time::Duration::from_nanos(999_999_999))
+        self.not_before <= now.secs() && now.secs() <= self.not_after
     }
 
     pub fn not_after(&self) -> Timestamp {
+        Timestamp::from_secs(self.not_after)
+    }
+
+    /// From when it is valid, in seconds since 1970.
+    pub fn not_before_secs(&self) -> i64 {
+        self.not_before
+    }
+
+    /// Until when it is valid, in seconds since 1970: a year that [`Timestamp`] can't say among them.
+    pub fn not_after_secs(&self) -> i64 {
         self.not_after
     }
 
-    pub(super) fn is_self_issued(&self) -> bool {
+    /// Whether subject and issuer have the same name.
+    pub fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
+    }
+
+    /// Whether its own key signed it.
+    pub fn is_self_signed(&self) -> bool {
+        self.is_self_issued() && self.signed(self)
+    }
+
+    /// The subject's name as fields.
+    ///
+    /// # Errors
+    /// An attribute that is no text.
+    pub fn subject_name(&self) -> Result<Subject, Malformed> {
+        Subject::from_der(&self.subject)
+    }
+
+    /// # Errors
+    /// A key of a kind or size that is not known here.
+    pub fn public_key(&self) -> Result<PublicKey, PkError> {
+        PublicKey::from_spki(&self.spki)
+    }
+
+    /// The algorithm of the issuer's signature; nothing if it is not known here.
+    pub fn signature_algorithm(&self) -> Option<SignatureAlgorithm> {
+        SignatureAlgorithm::from_identifier(&self.signed.algorithm)
+    }
+
+    /// The bytes of the subject key identifier.
+    pub fn subject_key_id_bytes(&self) -> Option<&[u8]> {
+        self.known.subject_key_id.as_deref()
+    }
+
+    /// The bytes of the authority key identifier.
+    pub fn authority_key_id_bytes(&self) -> Option<&[u8]> {
+        self.known.authority_key_id.as_deref()
+    }
+
+    pub fn to_pem(&self) -> String {
+        super::pem("CERTIFICATE", &self.der)
     }
 
     /// A critical extension that nothing here understands, by its OID.
@@ -289,21 +341,15 @@ impl Known {
                     known.subject_key_id = Some(reader.body(OCTET_STRING)?.into());
                     reader.end()?;
                 }
-                "2.5.29.15" => known.key_usage = Some(key_usage(value)?),
-                "2.5.29.17" => known.names = alternative_names(value)?,
+                "2.5.29.15" => known.key_usage = Some(KeyUses::read(value)?),
+                "2.5.29.17" => known.names = Names::read(value)?,
+                "2.5.29.30" => known.constraints = NameConstraints::read(value)?,
                 "2.5.29.19" => known.authority = Some(basic_constraints(value)?),
                 "2.5.29.35" => {
                     let mut inner = Reader::only(value, SEQUENCE, "authority key identifier")?;
                     known.authority_key_id = inner.optional(primitive(0))?.map(Into::into);
                 }
-                "2.5.29.37" => {
-                    let mut inner = Reader::only(value, SEQUENCE, "extended key usage")?;
-                    let mut uses = Vec::new();
-                    while !inner.is_empty() {
-                        uses.push(inner.oid()?);
-                    }
-                    known.extended = Some(uses);
-                }
+                "2.5.29.37" => known.extended = Some(extended_key_usage(value)?),
                 "1.3.6.1.5.5.7.1.1" => known.ocsp = ocsp_servers(value)?,
                 _ => {}
             }
@@ -329,48 +375,21 @@ pub(super) fn extensions(mut list: Reader<'_>) -> Result<Vec<Extension>> {
     Ok(found)
 }
 
-fn key_usage(value: &[u8]) -> Result<KeyUsage> {
-    let mut reader = Reader::new(value, "key usage");
-    let bits = reader.body(BIT_STRING)?;
-    reader.end()?;
-    let [unused @ 0..=7, bytes @ ..] = bits else { return Err(Malformed("key usage")) };
-    if bytes.is_empty() && *unused != 0 {
-        return Err(Malformed("key usage"));
-    }
-    let first = bytes.first().copied().unwrap_or(0);
-    Ok(KeyUsage { sign_certificates: first & 0x04 != 0, sign_lists: first & 0x02 != 0 })
-}
-
-fn basic_constraints(value: &[u8]) -> Result<Authority> {
+pub(super) fn basic_constraints(value: &[u8]) -> Result<BasicConstraints> {
     let mut inner = Reader::only(value, SEQUENCE, "basic constraints")?;
-    let is = if inner.next_is(der::BOOLEAN) { inner.boolean()? } else { false };
+    let authority = if inner.next_is(der::BOOLEAN) { inner.boolean()? } else { false };
     let path_length = if inner.is_empty() { None } else { Some(inner.small()?) };
     inner.end()?;
-    Ok(Authority { is, path_length })
+    Ok(BasicConstraints { authority, path_length })
 }
 
-fn alternative_names(value: &[u8]) -> Result<Names> {
-    let mut inner = Reader::only(value, SEQUENCE, "subject alternative name")?;
-    let mut names = Names::default();
+pub(super) fn extended_key_usage(value: &[u8]) -> Result<Vec<String>> {
+    let mut inner = Reader::only(value, SEQUENCE, "extended key usage")?;
+    let mut uses = Vec::new();
     while !inner.is_empty() {
-        let one = inner.any()?;
-        let ascii = || {
-            let text = std::str::from_utf8(one.body).ok().filter(|text| text.is_ascii());
-            text.map(str::to_owned).ok_or(Malformed("subject alternative name"))
-        };
-        match one.tag {
-            0x81 => names.email.push(ascii()?),
-            0x82 => names.dns.push(ascii()?),
-            0x86 => names.uri.push(ascii()?),
-            0x87 => {
-                let four = <[u8; 4]>::try_from(one.body).map(IpAddr::from);
-                let ip = four.or_else(|_| <[u8; 16]>::try_from(one.body).map(IpAddr::from));
-                names.ip.push(ip.map_err(|_| Malformed("subject alternative name"))?);
-            }
-            _ => {}
-        }
+        uses.push(inner.oid()?);
     }
-    Ok(names)
+    Ok(uses)
 }
 
 fn ocsp_servers(value: &[u8]) -> Result<Vec<String>> {

@@ -175,6 +175,11 @@ impl<'a> Reader<'a> {
         dotted(body).ok_or(self.bad())
     }
 
+    pub(super) fn identifier(&mut self) -> Result<super::Oid> {
+        let body = self.body(OID)?;
+        super::Oid::from_body(body).ok_or(self.bad())
+    }
+
     /// The bytes of a BIT STRING that has whole bytes.
     pub(super) fn bits(&mut self) -> Result<&'a [u8]> {
         match self.body(BIT_STRING)? {
@@ -185,12 +190,18 @@ impl<'a> Reader<'a> {
 
     /// UTCTime or GeneralizedTime as RFC 5280 section 4.1.2.5 has them: to the second, in Z.
     pub(super) fn time(&mut self) -> Result<Timestamp> {
+        // Beyond what nanoseconds can say (the year 2262) the end of time stands.
+        self.seconds().map(Timestamp::from_secs)
+    }
+
+    /// The same in seconds since 1970: "99991231235959Z" means no end, and must not be changed.
+    pub(super) fn seconds(&mut self) -> Result<i64> {
         let element = self.any()?;
         instant(&element).ok_or(self.bad())
     }
 }
 
-pub(super) fn instant(element: &Element<'_>) -> Option<Timestamp> {
+pub(super) fn instant(element: &Element<'_>) -> Option<i64> {
     let digits = element.body.strip_suffix(b"Z")?;
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -207,12 +218,11 @@ pub(super) fn instant(element: &Element<'_>) -> Option<Timestamp> {
     let month = Month::try_from(two(rest)?).ok()?;
     let date = Date::from_calendar_date(year, month, two(rest + 2)?).ok()?;
     let clock = Time::from_hms(two(rest + 4)?, two(rest + 6)?, two(rest + 8)?).ok()?;
-    // Beyond what nanoseconds can say (the year 2262) the end of time stands: "99991231235959Z" means no end.
-    Some(Timestamp::from_secs(PrimitiveDateTime::new(date, clock).assume_utc().unix_timestamp()))
+    Some(PrimitiveDateTime::new(date, clock).assume_utc().unix_timestamp())
 }
 
 /// `2.5.4.3` of an OBJECT IDENTIFIER's body.
-fn dotted(body: &[u8]) -> Option<String> {
+pub(super) fn dotted(body: &[u8]) -> Option<String> {
     if body.is_empty() || body.last().is_some_and(|last| last & 0x80 != 0) || body.len() > 64 {
         return None;
     }

@@ -2,7 +2,10 @@
 //! and P-521, Ed25519, over SHA-2. Older digests are not known here.
 
 use super::der::{Reader, Result, SEQUENCE};
-use rustls_pki_types::SignatureVerificationAlgorithm;
+use super::write::Writer;
+use crate::digest::Algorithm;
+use crate::pk::{KeyKind, Message, PkError, PrivateKey, Scheme};
+use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm, alg_id};
 use webpki::aws_lc_rs as by;
 
 /// All that is taken.
@@ -27,6 +30,139 @@ pub(super) static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     by::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
     by::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
 ];
+
+/// An algorithm of signatures, as certificates name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureAlgorithm {
+    RsaSha256,
+    RsaSha384,
+    RsaSha512,
+    /// RSASSA-PSS with MGF1 of the same digest and a salt as long as that.
+    RsaPssSha256,
+    RsaPssSha384,
+    RsaPssSha512,
+    EcdsaSha256,
+    EcdsaSha384,
+    EcdsaSha512,
+    Ed25519,
+}
+
+impl SignatureAlgorithm {
+    pub const ALL: [Self; 10] = [
+        Self::RsaSha256,
+        Self::RsaSha384,
+        Self::RsaSha512,
+        Self::RsaPssSha256,
+        Self::RsaPssSha384,
+        Self::RsaPssSha512,
+        Self::EcdsaSha256,
+        Self::EcdsaSha384,
+        Self::EcdsaSha512,
+        Self::Ed25519,
+    ];
+
+    /// The algorithm for a key. `bits` of the digest: 256, 384 or 512; 0 takes what fits the key. `pss` counts for RSA alone.
+    /// Nothing for other numbers of bits.
+    pub fn for_key(kind: KeyKind, bits: u32, pss: bool) -> Option<Self> {
+        let bits = match (bits, kind) {
+            (0, KeyKind::P384) => 384,
+            (0, KeyKind::P521) => 512,
+            (0, _) => 256,
+            (bits, _) => bits,
+        };
+        Some(match (kind, bits, pss) {
+            (KeyKind::Ed25519, 256 | 384 | 512, _) => Self::Ed25519,
+            (KeyKind::Rsa(_), 256, false) => Self::RsaSha256,
+            (KeyKind::Rsa(_), 384, false) => Self::RsaSha384,
+            (KeyKind::Rsa(_), 512, false) => Self::RsaSha512,
+            (KeyKind::Rsa(_), 256, true) => Self::RsaPssSha256,
+            (KeyKind::Rsa(_), 384, true) => Self::RsaPssSha384,
+            (KeyKind::Rsa(_), 512, true) => Self::RsaPssSha512,
+            (KeyKind::P256 | KeyKind::P384 | KeyKind::P521, 256, _) => Self::EcdsaSha256,
+            (KeyKind::P256 | KeyKind::P384 | KeyKind::P521, 384, _) => Self::EcdsaSha384,
+            (KeyKind::P256 | KeyKind::P384 | KeyKind::P521, 512, _) => Self::EcdsaSha512,
+            _ => return None,
+        })
+    }
+
+    /// Whether keys of this kind make such signatures.
+    pub const fn fits(self, kind: KeyKind) -> bool {
+        match self.scheme() {
+            Scheme::EcdsaAsn1(_) => matches!(kind, KeyKind::P256 | KeyKind::P384 | KeyKind::P521),
+            Scheme::Ed25519 => matches!(kind, KeyKind::Ed25519),
+            _ => matches!(kind, KeyKind::Rsa(_)),
+        }
+    }
+
+    /// As Vault's API names it: `SHA256WithRSA`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RsaSha256 => "SHA256WithRSA",
+            Self::RsaSha384 => "SHA384WithRSA",
+            Self::RsaSha512 => "SHA512WithRSA",
+            Self::RsaPssSha256 => "SHA256WithRSAPSS",
+            Self::RsaPssSha384 => "SHA384WithRSAPSS",
+            Self::RsaPssSha512 => "SHA512WithRSAPSS",
+            Self::EcdsaSha256 => "ECDSAWithSHA256",
+            Self::EcdsaSha384 => "ECDSAWithSHA384",
+            Self::EcdsaSha512 => "ECDSAWithSHA512",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// By its name, in letters of either case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The body of its AlgorithmIdentifier.
+    pub(super) const fn identifier(self) -> AlgorithmIdentifier {
+        match self {
+            Self::RsaSha256 => alg_id::RSA_PKCS1_SHA256,
+            Self::RsaSha384 => alg_id::RSA_PKCS1_SHA384,
+            Self::RsaSha512 => alg_id::RSA_PKCS1_SHA512,
+            Self::RsaPssSha256 => alg_id::RSA_PSS_SHA256,
+            Self::RsaPssSha384 => alg_id::RSA_PSS_SHA384,
+            Self::RsaPssSha512 => alg_id::RSA_PSS_SHA512,
+            Self::EcdsaSha256 => alg_id::ECDSA_SHA256,
+            Self::EcdsaSha384 => alg_id::ECDSA_SHA384,
+            Self::EcdsaSha512 => alg_id::ECDSA_SHA512,
+            Self::Ed25519 => alg_id::ED25519,
+        }
+    }
+
+    pub(super) fn from_identifier(body: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.identifier().as_ref() == body)
+    }
+
+    const fn scheme(self) -> Scheme {
+        match self {
+            Self::RsaSha256 => Scheme::Pkcs1(Algorithm::Sha256),
+            Self::RsaSha384 => Scheme::Pkcs1(Algorithm::Sha384),
+            Self::RsaSha512 => Scheme::Pkcs1(Algorithm::Sha512),
+            Self::RsaPssSha256 => Scheme::Pss(Algorithm::Sha256),
+            Self::RsaPssSha384 => Scheme::Pss(Algorithm::Sha384),
+            Self::RsaPssSha512 => Scheme::Pss(Algorithm::Sha512),
+            Self::EcdsaSha256 => Scheme::EcdsaAsn1(Algorithm::Sha256),
+            Self::EcdsaSha384 => Scheme::EcdsaAsn1(Algorithm::Sha384),
+            Self::EcdsaSha512 => Scheme::EcdsaAsn1(Algorithm::Sha512),
+            Self::Ed25519 => Scheme::Ed25519,
+        }
+    }
+
+    /// Signs what `content` is (a whole element) and puts the three parts together: certificates, requests and revocation lists all
+    /// have this form.
+    pub(super) fn sign(self, content: &[u8], key: &PrivateKey) -> std::result::Result<Vec<u8>, PkError> {
+        let signature = key.sign(self.scheme(), Message::Whole(content))?;
+        let mut writer = Writer::with_capacity(content.len() + signature.len() + 48);
+        writer.nest(SEQUENCE, |w| {
+            w.raw(content);
+            w.put(SEQUENCE, self.identifier().as_ref());
+            w.bits(&signature);
+        });
+        Ok(writer.finish())
+    }
+}
 
 /// A signed structure's outer form (RFC 5280 section 4.1.1): what is signed, by which algorithm, the signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
