@@ -119,6 +119,17 @@ impl PublicKey {
         }
     }
 
+    /// Its name by RFC 7638: SHA-256 of the members that make the key, in base64url.
+    pub fn thumbprint(&self) -> String {
+        // The RFC's form: the members by name, nothing between them. All are base64url or names without anything to escape.
+        let jwk = self.to_jwk();
+        let mut members: Vec<String> =
+            jwk.iter().map(|(name, value)| format!("\"{name}\":\"{}\"", value.as_str().unwrap_or_default())).collect();
+        members.sort_unstable();
+        let canonical = format!("{{{}}}", members.join(","));
+        URL_SAFE_NO_PAD.encode(crate::digest::Algorithm::Sha256.digest(&[canonical.as_bytes()]))
+    }
+
     /// Whether signatures of this algorithm can be this key's at all.
     pub fn fits(&self, algorithm: Algorithm) -> bool {
         algorithm.fits(self.0.kind())

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 /// No padding, and no bits behind the last byte: a token has one spelling.
-const STRICT: GeneralPurpose = GeneralPurpose::new(
+pub(super) const STRICT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
         .with_encode_padding(false)
@@ -162,7 +162,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn object(part: &str) -> Result<Object, Refused> {
+pub(super) fn object(part: &str) -> Result<Object, Refused> {
     let bytes = Zeroizing::new(STRICT.decode(part).map_err(|_| Refused::Encoding)?);
     parse(&bytes, &LIMITS).ok().and_then(Json::into_object).ok_or(Refused::Claims)
 }

@@ -1,6 +1,6 @@
 //! Writing DER (ITU-T X.690): one buffer, lengths filled in when an element ends.
 
-use super::der::{BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, UTC_TIME};
+use super::der::{BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, UTC_TIME};
 use super::oid::Oid;
 use time::OffsetDateTime;
 
@@ -117,6 +117,32 @@ impl Writer {
         });
     }
 
+    /// GeneralizedTime, to the second; held to the same years.
+    pub(super) fn generalized(&mut self, seconds: i64) {
+        let at =
+            OffsetDateTime::from_unix_timestamp(seconds.clamp(-631_152_000, LAST_SECOND)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let year = at.year().unsigned_abs();
+        self.nest(GENERALIZED_TIME, |w| {
+            for number in
+                [(year / 100) as u8, (year % 100) as u8, u8::from(at.month()), at.day(), at.hour(), at.minute(), at.second()]
+            {
+                w.two(number);
+            }
+            w.0.push(b'Z');
+        });
+    }
+
+    /// One extension.
+    pub(super) fn extension(&mut self, oid: &Oid, critical: bool, value: impl FnOnce(&mut Self)) {
+        self.nest(SEQUENCE, |w| {
+            w.oid(oid);
+            if critical {
+                w.yes();
+            }
+            w.nest(OCTET_STRING, value);
+        });
+    }
+
     fn two(&mut self, number: u8) {
         self.0.extend_from_slice(&[b'0' + number / 10 % 10, b'0' + number % 10]);
     }
@@ -124,7 +150,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::der::{Reader, SEQUENCE};
+    use super::super::der::Reader;
     use super::*;
     use proptest::prelude::*;
 
@@ -154,6 +180,9 @@ mod tests {
         assert_eq!(written(2_524_608_000), b"\x18\x0f20500101000000Z");
         assert_eq!(written(i64::MAX), b"\x18\x0f99991231235959Z");
         assert_eq!(written(i64::MIN), b"\x17\x0d500101000000Z");
+        let mut writer = Writer::default();
+        writer.generalized(1_795_435_200);
+        assert_eq!(writer.bytes(), b"\x18\x0f20261123120000Z");
     }
 
     proptest! {
