@@ -12,6 +12,8 @@ mod connect;
 mod env;
 mod error;
 mod instead;
+pub mod keyservice;
+pub mod kms;
 mod proxy;
 mod request;
 mod tls;
