@@ -6,6 +6,7 @@ pub mod database;
 pub mod keyring;
 pub mod kubernetes;
 pub mod kv;
+pub mod pki;
 pub mod rabbitmq;
 pub mod records;
 mod remote;

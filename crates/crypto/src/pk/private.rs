@@ -181,16 +181,27 @@ impl PrivateKey {
     /// # Errors
     /// [`PkError::Failed`].
     pub fn to_traditional_pem(&self) -> Result<Zeroizing<String>, PkError> {
-        let failed = |_| PkError::Failed;
-        let (label, document) = match &self.inner {
-            Inner::Rsa(_) => ("RSA PRIVATE KEY", der::inside_pkcs8(&self.to_pkcs8()?).ok_or(PkError::Failed)?),
-            Inner::Ec { asn1, .. } => {
-                let document = AsDer::<EcPrivateKeyRfc5915Der<'_>>::as_der(&asn1.private_key()).map_err(failed)?;
-                ("EC PRIVATE KEY", Zeroizing::new(document.as_ref().to_vec()))
-            }
-            Inner::Ed25519(_) => ("PRIVATE KEY", self.to_pkcs8()?),
+        let label = match &self.inner {
+            Inner::Rsa(_) => "RSA PRIVATE KEY",
+            Inner::Ec { .. } => "EC PRIVATE KEY",
+            Inner::Ed25519(_) => "PRIVATE KEY",
         };
-        Ok(der::pem(label, &document))
+        Ok(der::pem(label, &*self.to_traditional_der()?))
+    }
+
+    /// The same as DER.
+    ///
+    /// # Errors
+    /// [`PkError::Failed`].
+    pub fn to_traditional_der(&self) -> Result<Zeroizing<Vec<u8>>, PkError> {
+        match &self.inner {
+            Inner::Rsa(_) => der::inside_pkcs8(&self.to_pkcs8()?).ok_or(PkError::Failed),
+            Inner::Ec { asn1, .. } => {
+                let document = AsDer::<EcPrivateKeyRfc5915Der<'_>>::as_der(&asn1.private_key()).map_err(|_| PkError::Failed)?;
+                Ok(Zeroizing::new(document.as_ref().to_vec()))
+            }
+            Inner::Ed25519(_) => self.to_pkcs8(),
+        }
     }
 
     /// PKCS#8 as PEM.

@@ -14,7 +14,7 @@ mod record;
 mod spec;
 
 pub use material::{Material, Materials};
-pub use record::{KeyRecord, Origin, SecretBytes, VersionRecord};
+pub use record::{KeyRecord, Origin, PublicBytes, SecretBytes, VersionRecord};
 pub use spec::Spec;
 
 use coffer_crypto::Zeroizing;

@@ -1,0 +1,76 @@
+//! Signing with an issuer: the one way to its private key.
+
+use super::issuer::{Issuer, Use};
+use super::{Cx, failed, issuer, keys};
+use crate::keyring::Material;
+use coffer_crypto::pk::{KeyKind, PkError, PrivateKey};
+use coffer_crypto::x509::{Certificate, SignatureAlgorithm};
+use coffer_types::{Error, Result};
+use std::sync::Arc;
+
+/// An issuer that may be used so, with its key.
+pub(super) struct Signer {
+    pub(super) issuer: Issuer,
+    pub(super) certificate: Arc<Certificate>,
+    key: Arc<Material>,
+}
+
+impl Signer {
+    /// The issuer of an id, a name, or `default`, for one use.
+    ///
+    /// # Errors
+    /// In the words of the reference, 500: no such issuer, it may not be used so, its key is not here.
+    pub(super) async fn open(cx: &Cx, reference: &str, usage: Use) -> Result<Self> {
+        let found = issuer::find(cx, reference).await?;
+        let found = found.ok_or_else(|| {
+            failed(format!("could not fetch the CA certificate (was one set?): {}", issuer::unknown(reference)))
+        })?;
+        Self::of(cx, found, usage).await
+    }
+
+    /// The same of an issuer that was found already.
+    pub(super) async fn of(cx: &Cx, issuer: Issuer, usage: Use) -> Result<Self> {
+        if !issuer.usage.contains(usage) {
+            return Err(failed(format!(
+                "error while fetching certificate for issuer {}: unable to find PKI issuer for reference: usage does not allow {}",
+                issuer.id,
+                usage.name()
+            )));
+        }
+        if issuer.key_id.is_empty() {
+            return Err(failed(format!("unable to use issuer {}: its private key is not here", issuer.id)));
+        }
+        let certificate = issuer.parsed(cx)?;
+        let key = keys::material(cx, &issuer.key_id).await?;
+        Ok(Self { issuer, certificate, key })
+    }
+
+    pub(super) fn kind(&self) -> KeyKind {
+        // Only asymmetric keys come in here.
+        self.key.spec.kind().unwrap_or(KeyKind::P256)
+    }
+
+    /// The algorithm of its signatures: `bits` of the digest, 0 for what fits the key.
+    pub(super) fn algorithm(&self, bits: i64, pss: bool) -> SignatureAlgorithm {
+        let of = |bits| SignatureAlgorithm::for_key(self.kind(), bits, pss);
+        // Other numbers are taken for "what fits", as the reference takes them.
+        let usual = || of(0).unwrap_or(SignatureAlgorithm::EcdsaSha256);
+        u32::try_from(bits).ok().and_then(of).unwrap_or_else(usual)
+    }
+
+    /// Runs `work` with the private key: in place where a signature takes microseconds, beside the async threads for RSA, which takes up
+    /// to milliseconds.
+    pub(super) async fn sign<T: Send + 'static>(
+        &self,
+        cx: &Cx,
+        work: impl FnOnce(&PrivateKey) -> Result<T, PkError> + Send + 'static,
+    ) -> Result<T> {
+        let key = self.key.clone();
+        let run = move || match &key.private {
+            Some(private) => work(private),
+            None => Err(PkError::Failed),
+        };
+        let made = if matches!(self.kind(), KeyKind::Rsa(_)) { cx.compute(run).await? } else { run() };
+        made.map_err(Error::internal)
+    }
+}
