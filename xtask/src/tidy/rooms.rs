@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("outside", &["types", "crypto", "engine"]),
     ("server", &["types", "crypto", "macros", "engine", "hcl", "storage", "core", "engines", "auth", "dialects", "outside"]),
     ("client", &["types", "crypto", "sops"]),
+    ("keys", &["types", "crypto", "sops", "client"]),
     ("template", &["types"]),
     ("scan", &["types"]),
     ("sops", &["types", "crypto"]),
@@ -25,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "coffer",
         &[
-            "types", "crypto", "hcl", "engine", "core", "engines", "auth", "dialects", "server", "client", "agent", "sops",
+            "types", "crypto", "hcl", "engine", "core", "engines", "auth", "dialects", "server", "client", "agent", "sops", "keys",
             "template", "scan",
         ],
     ),
@@ -125,8 +126,8 @@ const LIBRARIES: &[Rule] = &[
         why: "these rooms know nothing of async",
         names: &["tokio", "tokio-util", "async-trait", "futures", "futures-util", "async-std", "smol"],
         rooms: &[
-            "storage", "engine", "core", "engines", "auth", "dialects", "outside", "server", "client", "agent", "coffer",
-            "testkit", "xtask",
+            "storage", "engine", "core", "engines", "auth", "dialects", "outside", "server", "client", "agent", "keys",
+            "coffer", "testkit", "xtask",
         ],
     },
 ];
