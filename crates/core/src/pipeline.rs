@@ -580,6 +580,14 @@ impl Host for CallHost {
         })
     }
 
+    fn identity_value<'a>(&'a self, entity: &'a str, expression: &'a str) -> BoxFuture<'a, Result<Option<String>>> {
+        Box::pin(async move {
+            let identity = self.live.identities.get(&self.live.barrier, entity).await?;
+            Ok(identity
+                .and_then(|identity| crate::policy::Subject::value(&*identity, &crate::policy::Expression::parse(expression))))
+        })
+    }
+
     fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<Secret<String>>> {
         Box::pin(crate::policies::password(&self.live, &*self.core.random, policy))
     }

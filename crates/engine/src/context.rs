@@ -44,6 +44,8 @@ pub trait Host: Send + Sync {
     fn has_sudo(&self, operation: Operation, path: &str) -> bool;
     /// Commits one key by itself, now: the write-ahead of an effect outside.
     fn commit_now<'a>(&'a self, key: String, value: Option<secret::Bytes>) -> BoxFuture<'a, Result<()>>;
+    /// The value of an expression such as `identity.entity.name` for an entity; `None` where it has none, or is none.
+    fn identity_value<'a>(&'a self, entity: &'a str, expression: &'a str) -> BoxFuture<'a, Result<Option<String>>>;
     /// A password by a named policy.
     fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<coffer_types::Secret<String>>>;
     /// For [`Ctx::fill_identity`].

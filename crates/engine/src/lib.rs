@@ -37,6 +37,7 @@ pub mod openapi;
 pub mod outside;
 pub mod reply;
 pub mod route;
+pub mod template;
 pub mod tools;
 pub mod view;
 

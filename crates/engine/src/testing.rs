@@ -39,6 +39,8 @@ pub struct World {
     /// Store reads of all calls so far: values and lists.
     reads: AtomicUsize,
     refused: Mutex<BTreeSet<(Operation, String)>>,
+    /// By entity and expression.
+    identities: Mutex<BTreeMap<(String, String), String>>,
     failed: Mutex<BTreeMap<String, u32>>,
     computed: AtomicUsize,
     outside: Arc<dyn Outside>,
@@ -97,6 +99,7 @@ impl Bench {
             randomness: AtomicU64::new(1),
             reads: AtomicUsize::new(0),
             refused: Mutex::default(),
+            identities: Mutex::default(),
             failed: Mutex::default(),
             computed: AtomicUsize::new(0),
             outside: outside.unwrap_or_else(|| Arc::new(Nothing)),
@@ -147,6 +150,11 @@ impl Bench {
     /// From now on [`Host::permits`] refuses this operation on this path.
     pub fn refuse(&self, operation: Operation, path: &str) {
         lock(&self.world.refused).insert((operation, path.to_owned()));
+    }
+
+    /// From now on this entity has this value (`identity.entity.name`).
+    pub fn identify(&self, entity: &str, expression: &str, value: &str) {
+        lock(&self.world.identities).insert((entity.to_owned(), expression.to_owned()), value.to_owned());
     }
 
     /// A call with a JSON body (empty for none) on a path that may carry a query.
@@ -413,6 +421,11 @@ impl Host for World {
             None => drop(self.stored().remove(&key)),
         }
         Box::pin(async { Ok(()) })
+    }
+
+    fn identity_value<'a>(&'a self, entity: &'a str, expression: &'a str) -> BoxFuture<'a, Result<Option<String>>> {
+        let value = lock(&self.identities).get(&(entity.to_owned(), expression.to_owned())).cloned();
+        Box::pin(async move { Ok(value) })
     }
 
     fn password<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Secret<String>>> {

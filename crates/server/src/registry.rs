@@ -18,6 +18,7 @@ use coffer_engines::database::Database;
 use coffer_engines::kubernetes::Kubernetes as KubernetesSecrets;
 use coffer_engines::kv;
 use coffer_engines::rabbitmq::RabbitMq;
+use coffer_engines::totp::Totp;
 use coffer_engines::transit::Transit;
 
 /// Everything that can be mounted.
@@ -38,6 +39,7 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<KubernetesSecrets>()?
         .engine::<RabbitMq>()?
         .engine::<Transit>()?
+        .engine::<Totp>()?
         .engine::<Cubbyhole>()?
         .auth::<clouds::aws::Aws>()?
         .auth::<clouds::azure::Azure>()?

@@ -139,7 +139,8 @@ impl Template {
 }
 
 impl Expression {
-    fn parse(text: &str) -> Self {
+    /// What stands between the braces.
+    pub fn parse(text: &str) -> Self {
         Self::parse_known(text).unwrap_or_else(|| Self::Unknown(text.into()))
     }
 

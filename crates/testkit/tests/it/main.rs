@@ -26,5 +26,6 @@ mod review_tokens;
 mod routes;
 mod statuses;
 mod tokens;
+mod totp;
 mod transit;
 mod unaudited;

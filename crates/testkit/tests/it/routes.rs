@@ -21,7 +21,7 @@ async fn server() -> Server {
         let body = format!(r#"{{"type":"kv","options":{{"version":"{version}"}}}}"#);
         assert_eq!(server.call("POST", &format!("sys/mounts/{path}"), &server.root, &body).await.status, 204);
     }
-    for kind in ["aws", "kubernetes", "rabbitmq"] {
+    for kind in ["aws", "kubernetes", "rabbitmq", "totp"] {
         let body = format!(r#"{{"type":"{kind}"}}"#);
         assert_eq!(server.call("POST", &format!("sys/mounts/{kind}"), &server.root, &body).await.status, 204);
     }
