@@ -592,23 +592,6 @@ impl Host for CallHost {
         Box::pin(crate::policies::password(&self.live, &*self.core.random, policy))
     }
 
-    fn fill_identity<'a>(
-        &'a self,
-        entity_id: &'a str,
-        template: &'a str,
-        wildcards: bool,
-    ) -> BoxFuture<'a, Result<Option<String>>> {
-        Box::pin(async move {
-            let template = match crate::policy::Template::parse(template) {
-                Ok(Some(template)) => template,
-                Ok(None) => return Ok(Some(template.to_owned())),
-                Err(_) => return Ok(None),
-            };
-            let identity = self.live.identities.get(&self.live.barrier, entity_id).await?;
-            Ok(identity.and_then(|identity| template.fill(&*identity, wildcards, false).ok()))
-        })
-    }
-
     fn pause(&self, span: std::time::Duration) -> BoxFuture<'_, ()> {
         Box::pin(tokio::time::sleep(span))
     }

@@ -48,13 +48,6 @@ pub trait Host: Send + Sync {
     fn identity_value<'a>(&'a self, entity: &'a str, expression: &'a str) -> BoxFuture<'a, Result<Option<String>>>;
     /// A password by a named policy.
     fn password<'a>(&'a self, policy: &'a str) -> BoxFuture<'a, Result<coffer_types::Secret<String>>>;
-    /// For [`Ctx::fill_identity`].
-    fn fill_identity<'a>(
-        &'a self,
-        entity_id: &'a str,
-        template: &'a str,
-        wildcards: bool,
-    ) -> BoxFuture<'a, Result<Option<String>>>;
     /// What lies outside the server.
     fn outside(&self) -> &dyn Outside;
     /// Runs what keeps a processor busy for milliseconds (a password hash, an RSA key) where it holds up no other call.
@@ -158,14 +151,6 @@ impl<E> Ctx<E> {
     /// Systems outside the server: the only way of an engine to them.
     pub fn outside(&self) -> &dyn Outside {
         self.inner.host.outside()
-    }
-
-    /// The text with values of the caller's identity in the places that templates name (`{{identity.entity.name}}`). Nothing where the
-    /// caller has no entity or no such value, the template does not read, or a value has a character that could widen what it stands in:
-    /// `*` and `+` (unless `wildcards`), `/`, `,`, braces, control characters.
-    pub async fn fill_identity(&self, template: &str, wildcards: bool) -> Result<Option<String>> {
-        let entity = self.principal().map_or("", |principal| &*principal.entity_id);
-        self.inner.host.fill_identity(entity, template, wildcards).await
     }
 
     /// The result of work that keeps a processor busy for milliseconds, done where it holds up no other call.

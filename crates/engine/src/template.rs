@@ -57,6 +57,28 @@ impl<E> Ctx<E> {
         }
         Ok(Ok(out))
     }
+
+    /// For names and paths: the text with values of the caller's identity in its places. Nothing where the caller has no such value, or
+    /// a value has a character that could widen what it stands in: `*` and `+` (unless `wildcards`), `/`, `,`, braces, control
+    /// characters; nor where it is empty, `.` or `..`, or braces do not pair up.
+    pub async fn fill_identity(&self, template: &str, wildcards: bool) -> Result<Option<String>> {
+        const FORBIDDEN: &[char] = &['/', ',', '{', '}', '*', '+'];
+        let forbidden = if wildcards { &FORBIDDEN[..4] } else { FORBIDDEN };
+        for part in places(template) {
+            match part {
+                Part::Text(text) if text.contains("{{") || text.contains("}}") => return Ok(None),
+                Part::Text(_) => {}
+                Part::Place(expression) => {
+                    let entity = self.principal().map_or("", |principal| &principal.entity_id);
+                    let value = self.host().identity_value(entity, expression).await?;
+                    if value.is_some_and(|value| matches!(&*value, "" | "." | "..")) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(self.fill_template(template, forbidden).await?.ok())
+    }
 }
 
 enum Part<'t> {

@@ -26,8 +26,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "coffer",
         &[
-            "types", "crypto", "hcl", "engine", "core", "engines", "auth", "dialects", "server", "client", "agent", "sops", "keys",
-            "template", "scan",
+            "types", "crypto", "hcl", "engine", "core", "engines", "auth", "dialects", "server", "client", "agent", "sops",
+            "keys", "template", "scan",
         ],
     ),
     ("testkit", &["types", "crypto", "macros", "engine", "hcl", "storage", "core", "engines", "auth", "dialects"]),
@@ -126,8 +126,8 @@ const LIBRARIES: &[Rule] = &[
         why: "these rooms know nothing of async",
         names: &["tokio", "tokio-util", "async-trait", "futures", "futures-util", "async-std", "smol"],
         rooms: &[
-            "storage", "engine", "core", "engines", "auth", "dialects", "outside", "server", "client", "agent", "keys",
-            "coffer", "testkit", "xtask",
+            "storage", "engine", "core", "engines", "auth", "dialects", "outside", "server", "client", "agent", "keys", "coffer",
+            "testkit", "xtask",
         ],
     },
 ];
