@@ -17,6 +17,7 @@ use coffer_engines::cubbyhole::Cubbyhole;
 use coffer_engines::database::Database;
 use coffer_engines::kubernetes::Kubernetes as KubernetesSecrets;
 use coffer_engines::kv;
+use coffer_engines::pki::Pki;
 use coffer_engines::rabbitmq::RabbitMq;
 use coffer_engines::totp::Totp;
 use coffer_engines::transit::Transit;
@@ -40,6 +41,7 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<RabbitMq>()?
         .engine::<Transit>()?
         .engine::<Totp>()?
+        .engine::<Pki>()?
         .engine::<Cubbyhole>()?
         .auth::<clouds::aws::Aws>()?
         .auth::<clouds::azure::Azure>()?

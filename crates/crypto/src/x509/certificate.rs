@@ -173,6 +173,11 @@ impl Certificate {
         self.subject_texts("2.5.4.11")
     }
 
+    /// The issuer's name for people, in the form of RFC 4514: `CN=a,O=b`.
+    pub fn issuer_text(&self) -> String {
+        Subject::from_der(&self.issuer).map(|name| name.to_string()).unwrap_or_default()
+    }
+
     pub fn names(&self) -> &Names {
         &self.known.names
     }

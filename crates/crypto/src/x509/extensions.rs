@@ -31,6 +31,12 @@ impl KeyUses {
         self.0 == 0
     }
 
+    /// These uses but those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     pub(super) fn read(value: &[u8]) -> Result<Self> {
         let bad = Malformed("key usage");
         let mut reader = Reader::new(value, "key usage");
@@ -375,6 +381,11 @@ impl Extensions {
         if let Some(oid) = Oid::parse(&extension.oid) {
             self.other(&oid, extension.critical, &extension.value);
         }
+    }
+
+    /// All of `other` behind these.
+    pub fn append(&mut self, other: &Self) {
+        self.0.raw(other.bytes());
     }
 
     /// The extensions themselves, without a sequence around them.

@@ -3,6 +3,7 @@
 use super::der::{self, Malformed, Reader, Result, SEQUENCE, SET};
 use super::oid::Oid;
 use super::write::Writer;
+use std::fmt;
 
 /// A name. Fields with several values are written as one relative distinguished name of several attributes, in this order; the rest
 /// have one of their own each.
@@ -43,12 +44,12 @@ impl Subject {
         writer.nest(SEQUENCE, |w| {
             for (oid, values) in [
                 (COUNTRY, &self.country),
-                (ORGANIZATION, &self.organization),
-                (UNIT, &self.unit),
-                (LOCALITY, &self.locality),
                 (PROVINCE, &self.province),
+                (LOCALITY, &self.locality),
                 (STREET, &self.street),
                 (POSTAL_CODE, &self.postal_code),
+                (ORGANIZATION, &self.organization),
+                (UNIT, &self.unit),
             ] {
                 relative(w, &oid, values);
             }
@@ -117,6 +118,47 @@ impl Subject {
     }
 }
 
+/// RFC 4514: the last part first, what has a meaning there escaped.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = Vec::new();
+        for (label, values) in [
+            ("C", &self.country),
+            ("ST", &self.province),
+            ("L", &self.locality),
+            ("STREET", &self.street),
+            ("POSTALCODE", &self.postal_code),
+            ("O", &self.organization),
+            ("OU", &self.unit),
+        ] {
+            if !values.is_empty() {
+                parts.push(values.iter().map(|value| format!("{label}={}", escaped(value))).collect::<Vec<_>>().join("+"));
+            }
+        }
+        for (label, value) in [("CN", &self.common_name), ("SERIALNUMBER", &self.serial_number)] {
+            if !value.is_empty() {
+                parts.push(format!("{label}={}", escaped(value)));
+            }
+        }
+        parts.extend(self.user_ids.iter().map(|id| format!("UID={}", escaped(id))));
+        parts.extend(self.others.iter().map(|(oid, value)| format!("{oid}={}", escaped(value))));
+        parts.reverse();
+        f.write_str(&parts.join(","))
+    }
+}
+
+fn escaped(value: &str) -> String {
+    let last = value.chars().count().saturating_sub(1);
+    let mut out = String::with_capacity(value.len());
+    for (i, c) in value.chars().enumerate() {
+        if matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';') || c == ' ' && (i == 0 || i == last) || c == '#' && i == 0 {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
 /// One relative distinguished name, its attributes in the order that DER has for sets.
 fn relative(w: &mut Writer, oid: &Oid, values: &[String]) {
     if values.is_empty() {
@@ -165,6 +207,12 @@ mod tests {
         expected[1] = u8::try_from(expected.len() - 2).unwrap();
         assert_eq!(der, expected);
         assert_eq!(Subject::default().to_der(), [0x30, 0]);
+    }
+
+    #[test]
+    fn for_people() {
+        let name = Subject { common_name: "a, b".to_owned(), unit: vec!["x".to_owned(), "#y".to_owned()], country: vec!["CH".to_owned()], ..Subject::default() };
+        assert_eq!(name.to_string(), "CN=a\\, b,OU=x+OU=\\#y,C=CH");
     }
 
     #[test]

@@ -76,8 +76,8 @@ pub(super) fn parse_csr(text: &str) -> Result<Csr> {
 
 async fn sign_intermediate(cx: Cx, ask: SignIntermediate) -> Result<Reply> {
     let format = Format::parse(&ask.format)?;
-    let csr = parse_csr(&ask.csr)?;
     let signer = Signer::open(&cx, &ask.issuer_ref, Use::Issuing).await?;
+    let csr = parse_csr(&ask.csr)?;
     let mut warnings = Vec::new();
     let limits = Limits { not_before_duration: ask.not_before_duration, ..Limits::default() };
     let validity = Validity::of(&cx, &ask.validity, &limits, &mut warnings)?;

@@ -33,11 +33,6 @@ impl Format {
         self.public("CERTIFICATE", der)
     }
 
-    /// A request by itself.
-    pub(super) fn request(self, der: &[u8]) -> String {
-        self.public("CERTIFICATE REQUEST", der)
-    }
-
     fn public(self, label: &str, der: &[u8]) -> String {
         match self {
             Self::Der => STANDARD.encode(der),

@@ -315,6 +315,12 @@ pub(super) async fn named(cx: &Cx, reference: &str) -> Result<Issuer> {
     find(cx, reference).await?.ok_or_else(|| failed(unknown(reference)))
 }
 
+/// The same for those without a token, in the words that they get.
+pub(super) async fn public(cx: &Cx, reference: &str) -> Result<Issuer> {
+    let found = find(cx, reference).await?;
+    found.ok_or_else(|| Error::new(coffer_types::Kind::Internal, unknown(reference)))
+}
+
 async fn read(cx: Cx, ask: Named) -> Result<Reply> {
     let issuer = named(&cx, &ask.issuer_ref).await?;
     Ok(Reply::data(show(&cx, &issuer).await?))
@@ -351,7 +357,7 @@ pub(super) async fn show(cx: &Cx, issuer: &Issuer) -> Result<Object> {
 }
 
 async fn read_json(cx: Cx, ask: Named) -> Result<Reply> {
-    let issuer = named(&cx, &ask.issuer_ref).await?;
+    let issuer = public(&cx, &ask.issuer_ref).await?;
     let shown = Object::new()
         .with("ca_chain", issuer.chain_pem(&cx).await?)
         .with("certificate", issuer.pem())
@@ -361,12 +367,12 @@ async fn read_json(cx: Cx, ask: Named) -> Result<Reply> {
 }
 
 async fn read_pem(cx: Cx, ask: Named) -> Result<Reply> {
-    let issuer = named(&cx, &ask.issuer_ref).await?;
+    let issuer = public(&cx, &ask.issuer_ref).await?;
     Ok(Reply::raw("application/pem-certificate-chain", issuer.pem().into_bytes()))
 }
 
 async fn read_der(cx: Cx, ask: Named) -> Result<Reply> {
-    let issuer = named(&cx, &ask.issuer_ref).await?;
+    let issuer = public(&cx, &ask.issuer_ref).await?;
     Ok(Reply::raw("application/pkix-cert", issuer.certificate.0))
 }
 
@@ -468,6 +474,12 @@ async fn apply(cx: &Cx, reference: &str, change: Change) -> Result<Reply> {
                 "unable to set usage of crl-signing: the issuer's certificate does not have the key usage of signing lists",
             ));
         }
+        if issuer.revoked.is_some() && usage.contains(Use::Issuing) {
+            return Err(Error::bad_request(
+                "This issuer was revoked; unable to modify its usage to include certificate signing again. Reissue this certificate \
+                 (preferably with a new key) and modify that entry instead.",
+            ));
+        }
         issuer.usage = usage;
     }
     if let Some(name) = change.revocation_signature_algorithm {
@@ -521,7 +533,8 @@ fn revocation_algorithm(cx: &Cx, issuer: &Issuer, name: &str) -> Result<String> 
 }
 
 async fn delete(cx: Cx, ask: Named) -> Result<Reply> {
-    let Some(issuer) = find(&cx, &ask.issuer_ref).await? else { return Ok(Reply::empty()) };
+    let done = Reply::<Object>::empty().status(200);
+    let Some(issuer) = find(&cx, &ask.issuer_ref).await? else { return Ok(done) };
     remove(&cx, &issuer);
     chain::rebuild(&cx).await?;
     let mut config = super::config::issuers(&cx).await?;
@@ -533,7 +546,7 @@ async fn delete(cx: Cx, ask: Named) -> Result<Reply> {
              will not work until a new default is configured.",
             issuer.id, ask.issuer_ref
         );
-        return Ok(Reply::data(Object::new()).warn(warning));
+        return Ok(done.warn(warning));
     }
-    Ok(Reply::empty())
+    Ok(done)
 }

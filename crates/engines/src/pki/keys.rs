@@ -244,7 +244,7 @@ async fn make(cx: Cx, ask: Make) -> Result<Reply> {
             return Err(Error::bad_request("\"external_key_ref\" is required for kms typed key generation"));
         }
         "kms" => return Err(Error::bad_request("keys that lie outside are not supported")),
-        _ => return Err(Error::new(coffer_types::Kind::NotFound, "1 error occurred:\n\t* unsupported path\n\n")),
+        _ => return Err(super::unsupported_path()),
     };
     check_new_name(&cx, &ask.key_name).await?;
     let kind = kind_of(&ask.key_type, ask.key_bits)
@@ -343,11 +343,8 @@ fn shown(key: &Key) -> Object {
 
 async fn delete(cx: Cx, ask: Named) -> Result<Reply> {
     let Some(key) = find(&cx, &ask.key_ref).await? else { return Ok(Reply::empty()) };
-    for mut issuer in super::issuer::all(&cx).await? {
-        if issuer.key_id == key.id {
-            issuer.key_id.clear();
-            issuer.save(&cx)?;
-        }
+    if let Some(user) = super::issuer::all(&cx).await?.into_iter().find(|issuer| issuer.key_id == key.id) {
+        return Err(Error::bad_request(format!("Failed to Delete Key.  Key in Use by Issuer: {}", user.id)));
     }
     remove(&cx, &key).await?;
     let mut defaults = super::config::keys(&cx).await?;
@@ -359,7 +356,7 @@ async fn delete(cx: Cx, ask: Named) -> Result<Reply> {
              until a new default is configured.",
             key.id, ask.key_ref
         );
-        return Ok(Reply::data(Object::new()).warn(warning));
+        return Ok(Reply::<Object>::empty().status(200).warn(warning));
     }
     Ok(Reply::empty())
 }

@@ -6,8 +6,10 @@
 //! [keyring](crate::keyring); `cert/<serial>` a [`Stored`](stored::Stored) certificate, `revoked/<serial>` a
 //! [`Revocation`](stored::Revocation); `role/<name>`; `config/…`.
 
+mod allowed;
 mod authority;
 mod bundle;
+mod certificates;
 mod chain;
 mod config;
 mod constraints;
@@ -15,11 +17,15 @@ mod hostname;
 mod import;
 mod issuer;
 mod keys;
+mod leaf;
+mod revoke;
+mod role;
 mod root;
 mod serial;
 mod signer;
 mod stored;
 mod subject;
+mod tidy;
 mod urls;
 mod uses;
 mod validity;
@@ -58,6 +64,13 @@ impl Engine for Pki {
         import::declare(d);
         root::declare(d);
         authority::declare(d);
+        role::declare(d);
+        leaf::declare(d);
+        revoke::declare(d);
+        certificates::declare(d);
+        tidy::declare(d);
+        d.beat(beat);
+        d.otherwise(|_, _| async { Err(unsupported_path()) });
     }
 }
 
@@ -65,6 +78,15 @@ type Cx = Ctx<Pki>;
 
 fn keyring(cx: &Cx) -> Keyring {
     Keyring::new(cx.view.below("ring/"), cx.engine.materials.clone())
+}
+
+/// What the mount does by the clock: says whether there is more to do at once.
+async fn beat(cx: Cx) -> Result<bool> {
+    tidy::beat(&cx).await
+}
+
+fn unsupported_path() -> Error {
+    Error::new(Kind::NotFound, "1 error occurred:\n\t* unsupported path\n\n")
 }
 
 /// A random UUID.

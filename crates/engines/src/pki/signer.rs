@@ -31,10 +31,12 @@ impl Signer {
     /// The same of an issuer that was found already.
     pub(super) async fn of(cx: &Cx, issuer: Issuer, usage: Use) -> Result<Self> {
         if !issuer.usage.contains(usage) {
+            let (id, name) = (&issuer.id, if issuer.name.is_empty() { "unknown" } else { &issuer.name });
             return Err(failed(format!(
-                "error while fetching certificate for issuer {}: unable to find PKI issuer for reference: usage does not allow {}",
-                issuer.id,
-                usage.name()
+                "error fetching CA certificate: error while attempting to use issuer {id}: requested usage {} for issuer [id:{id} / \
+                 name:{name}] but only had usage {}",
+                usage.name(),
+                issuer.usage.text()
             )));
         }
         if issuer.key_id.is_empty() {
