@@ -186,7 +186,7 @@ impl PrivateKey {
             Inner::Ec { .. } => "EC PRIVATE KEY",
             Inner::Ed25519(_) => "PRIVATE KEY",
         };
-        Ok(der::pem(label, &*self.to_traditional_der()?))
+        Ok(der::pem(label, &self.to_traditional_der()?))
     }
 
     /// The same as DER.

@@ -66,11 +66,14 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     crate::pk::pem(label, der).to_string()
 }
 
+/// A block of PEM: its label, and its bytes, which may be a private key's.
+pub type PemBlock = (String, Zeroizing<Vec<u8>>);
+
 /// The blocks of a PEM text, label and bytes, in their order; text between them is passed over.
 ///
 /// # Errors
 /// A block that does not read. No block at all is an empty list.
-pub fn pem_blocks(text: &str) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, Malformed> {
+pub fn pem_blocks(text: &str) -> Result<Vec<PemBlock>, Malformed> {
     let blocks = ::pem::parse_many(text).map_err(|_| Malformed("PEM"))?;
     Ok(blocks.into_iter().map(|block| (block.tag().to_owned(), Zeroizing::new(block.into_contents()))).collect())
 }

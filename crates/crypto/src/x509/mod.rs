@@ -29,7 +29,7 @@ pub use chain::{Untrusted, check_pinned, client_path};
 pub use crl::RevocationList;
 pub use der::Malformed;
 pub use extensions::{AddressRange, BasicConstraints, Extensions, KeyUses, NameConstraints, Names, Policy, Subtrees};
-pub use issue::{Draft, key_id, pem, pem_blocks};
+pub use issue::{Draft, PemBlock, key_id, pem, pem_blocks};
 pub use list::{Entry, ListParams, Reason};
 pub use ocsp::{NoAnswer, Question, Status};
 pub use oid::Oid;

@@ -211,7 +211,12 @@ mod tests {
 
     #[test]
     fn for_people() {
-        let name = Subject { common_name: "a, b".to_owned(), unit: vec!["x".to_owned(), "#y".to_owned()], country: vec!["CH".to_owned()], ..Subject::default() };
+        let name = Subject {
+            common_name: "a, b".to_owned(),
+            unit: vec!["x".to_owned(), "#y".to_owned()],
+            country: vec!["CH".to_owned()],
+            ..Subject::default()
+        };
         assert_eq!(name.to_string(), "CN=a\\, b,OU=x+OU=\\#y,C=CH");
     }
 

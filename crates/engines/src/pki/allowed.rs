@@ -109,10 +109,11 @@ impl<'r> Allowed<'r> {
         }
         for (oid, text) in &names.other {
             let mut known = false;
-            let fits = allowed.iter().filter_map(|pattern| super::subject::parse_other(pattern).ok()).any(|(allowed, pattern)| {
-                known |= allowed == *oid;
-                allowed == *oid && glob(&pattern, text)
-            });
+            let fits =
+                allowed.iter().filter_map(|pattern| super::subject::parse_other(pattern).ok()).any(|(allowed, pattern)| {
+                    known |= allowed == *oid;
+                    allowed == *oid && glob(&pattern, text)
+                });
             if !known {
                 return Err(Error::bad_request(format!("other SAN OID {oid} not allowed by this role")));
             }
@@ -146,14 +147,17 @@ impl<'r> Allowed<'r> {
                 _ => return false,
             }
         }
-        if role.enforce_hostnames && !hostname::to_ascii(below).is_some_and(|host| hostname::is_host(&host) && !host.contains('*')) {
+        if role.enforce_hostnames
+            && !hostname::to_ascii(below).is_some_and(|host| hostname::is_host(&host) && !host.contains('*'))
+        {
             return false;
         }
         if role.allow_any_name || role.allow_localhost && matches!(host, "localhost" | "localdomain") {
             return true;
         }
         self.domains.iter().filter(|domain| !domain.is_empty()).any(|domain| {
-            let bare = role.allow_bare_domains && (name.eq_ignore_ascii_case(domain) || is_mail && host.eq_ignore_ascii_case(domain));
+            let bare =
+                role.allow_bare_domains && (name.eq_ignore_ascii_case(domain) || is_mail && host.eq_ignore_ascii_case(domain));
             let ends = below.strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1);
             let sub = role.allow_subdomains && (ends || is_wildcard && below == domain);
             let globbed = role.allow_glob_domains && domain.contains('*') && glob(domain, name);
@@ -215,7 +219,16 @@ mod tests {
     fn domains_hold_their_names() {
         let role = Role { allowed_domains: list(&["example.com", "x.org"]), allow_subdomains: true, ..Role::default() };
         let allowed = by(&role);
-        for good in ["a.example.com", "a.b.example.com", "*.example.com", "*.a.example.com", "w*.example.com", "a@b.example.com", "localhost", "bücher.example.com"] {
+        for good in [
+            "a.example.com",
+            "a.b.example.com",
+            "*.example.com",
+            "*.a.example.com",
+            "w*.example.com",
+            "a@b.example.com",
+            "localhost",
+            "bücher.example.com",
+        ] {
             assert!(allowed.name(good), "{good}");
         }
         for bad in [
@@ -257,7 +270,9 @@ mod tests {
         let any = Role { allow_any_name: true, enforce_hostnames: false, ..Role::default() };
         assert!(by(&any).name("a b") && by(&any).name("a*b") && !by(&any).name("a@b@c"));
         let globs = Role { allowed_domains: list(&["ftp*.example.com"]), allow_glob_domains: true, ..Role::default() };
-        assert!(by(&globs).name("ftp1.example.com") && !by(&globs).name("ftp1.evil.com") && !by(&globs).name("ftp.x/.example.com"));
+        assert!(
+            by(&globs).name("ftp1.example.com") && !by(&globs).name("ftp1.evil.com") && !by(&globs).name("ftp.x/.example.com")
+        );
     }
 
     #[test]
@@ -280,14 +295,24 @@ mod tests {
             ..Names::default()
         };
         assert!(allowed.names(&good, Given::ByCsr).is_ok());
-        let said = |names: Names| allowed.names(&names, Given::ByCsr).err().map(|error| error.public().to_owned()).unwrap_or_default();
-        assert_eq!(said(Names { ip: vec![[11, 1, 1, 1].into()], ..Names::default() }), "the IP address \"11.1.1.1\" is not allowed in this role");
+        let said =
+            |names: Names| allowed.names(&names, Given::ByCsr).err().map(|error| error.public().to_owned()).unwrap_or_default();
+        assert_eq!(
+            said(Names { ip: vec![[11, 1, 1, 1].into()], ..Names::default() }),
+            "the IP address \"11.1.1.1\" is not allowed in this role"
+        );
         assert_eq!(
             said(Names { uri: list(&["spiffe://b/"]), ..Names::default() }),
             "URI Subject Alternative Names were provided via CSR which are not valid for this role"
         );
-        assert_eq!(said(Names { other: vec![(oid("1.2.3"), "y".to_owned())], ..Names::default() }), "other SAN y not allowed for OID 1.2.3 by this role");
-        assert_eq!(said(Names { other: vec![(oid("1.2.4"), "x".to_owned())], ..Names::default() }), "other SAN OID 1.2.4 not allowed by this role");
+        assert_eq!(
+            said(Names { other: vec![(oid("1.2.3"), "y".to_owned())], ..Names::default() }),
+            "other SAN y not allowed for OID 1.2.3 by this role"
+        );
+        assert_eq!(
+            said(Names { other: vec![(oid("1.2.4"), "x".to_owned())], ..Names::default() }),
+            "other SAN OID 1.2.4 not allowed by this role"
+        );
         assert_eq!(said(Names { email: list(&["a b@c"]), dns: list(&["ok"]), ..Names::default() }), "");
         assert!(allowed.user_ids(&list(&["u1"])).is_ok() && allowed.user_ids(&list(&["u1", "v"])).is_err());
         assert!(allowed.serial_number("12").is_ok() && allowed.serial_number("").is_ok() && allowed.serial_number("2").is_err());

@@ -16,10 +16,10 @@ pub(super) fn declare(d: &mut Declare<Pki>) {
     const PLAIN: &[&str] = &["csr", "common_name", "alt_names", "ip_sans", "ttl", "certificate", "issuer_ref"];
     const SIGN: &str = "Signs the request of an authority below.";
     d.at("root/sign-intermediate").about(SIGN).plain(PLAIN).write(sign_intermediate);
-    d.at("issuer/{issuer_ref}/sign-intermediate").about(SIGN).plain(PLAIN).write(sign_intermediate);
+    d.at("issuer/{issuer_ref}/sign-intermediate").about(SIGN).plain(PLAIN).write(sign_intermediate_by);
     const SELF: &str = "Signs the certificate of an authority that signed itself.";
     d.at("root/sign-self-issued").about(SELF).plain(PLAIN).sudo().write(sign_self_issued);
-    d.at("issuer/{issuer_ref}/sign-self-issued").about(SELF).plain(PLAIN).sudo().write(sign_self_issued);
+    d.at("issuer/{issuer_ref}/sign-self-issued").about(SELF).plain(PLAIN).sudo().write(sign_self_issued_by);
 }
 
 /// Sign the request of an authority below.
@@ -28,6 +28,31 @@ struct SignIntermediate {
     /// The issuer: its id, its name, or `default`.
     #[field(default = "default".to_owned())]
     issuer_ref: String,
+    #[field(flatten)]
+    what: AskIntermediate,
+}
+
+async fn sign_intermediate(cx: Cx, q: SignIntermediate) -> Result<Reply> {
+    intermediate(&cx, &q.issuer_ref, q.what).await
+}
+
+/// Sign the request of an authority below by this issuer.
+#[derive(Request)]
+struct SignIntermediateBy {
+    /// The issuer: its id, its name, or `default`.
+    #[field(path)]
+    issuer_ref: String,
+    #[field(flatten)]
+    what: AskIntermediate,
+}
+
+async fn sign_intermediate_by(cx: Cx, q: SignIntermediateBy) -> Result<Reply> {
+    intermediate(&cx, &q.issuer_ref, q.what).await
+}
+
+/// What is asked of an authority below.
+#[derive(Request)]
+struct AskIntermediate {
     /// The request in PEM.
     #[field(default)]
     csr: String,
@@ -74,13 +99,13 @@ pub(super) fn parse_csr(text: &str) -> Result<Csr> {
     Csr::from_pem(text).map_err(|why| Error::bad_request(format!("certificate request could not be parsed: {why}")))
 }
 
-async fn sign_intermediate(cx: Cx, ask: SignIntermediate) -> Result<Reply> {
+async fn intermediate(cx: &Cx, reference: &str, ask: AskIntermediate) -> Result<Reply> {
     let format = Format::parse(&ask.format)?;
-    let signer = Signer::open(&cx, &ask.issuer_ref, Use::Issuing).await?;
+    let signer = Signer::open(cx, reference, Use::Issuing).await?;
     let csr = parse_csr(&ask.csr)?;
     let mut warnings = Vec::new();
     let limits = Limits { not_before_duration: ask.not_before_duration, ..Limits::default() };
-    let validity = Validity::of(&cx, &ask.validity, &limits, &mut warnings)?;
+    let validity = Validity::of(cx, &ask.validity, &limits, &mut warnings)?;
     // An authority may outlive its issuer where it is trusted by itself too; a leaf's rule holds where the issuer says so.
     let validity = match signer.issuer.leaf_not_after {
         LeafNotAfter::Truncate => validity.within(&signer.certificate, LeafNotAfter::Truncate)?,
@@ -115,7 +140,7 @@ async fn sign_intermediate(cx: Cx, ask: SignIntermediate) -> Result<Reply> {
         (with.to_der(), names)
     };
     super::constraints::check(&signer.certificate, &names)?;
-    let urls = Urls::of(&cx, &signer.issuer).await?;
+    let urls = Urls::of(cx, &signer.issuer).await?;
     let mut extensions = ask.authority.begin(path_length);
     extensions.subject_key_id(&skid);
     finish(&mut extensions, &signer, &urls)?;
@@ -126,11 +151,11 @@ async fn sign_intermediate(cx: Cx, ask: SignIntermediate) -> Result<Reply> {
     if ask.use_csr_values {
         copy_others(&mut extensions, &csr);
     }
-    let (serial, spki) = (serial::new(&cx), csr.key().spki().to_vec());
+    let (serial, spki) = (serial::new(cx), csr.key().spki().to_vec());
     let algorithm = signer.algorithm(ask.signature_bits, ask.use_pss);
     let issuer_name = signer.certificate.subject().to_vec();
     let der = signer
-        .sign(&cx, move |private| {
+        .sign(cx, move |private| {
             let draft = Draft {
                 serial: &serial,
                 issuer: &issuer_name,
@@ -143,8 +168,8 @@ async fn sign_intermediate(cx: Cx, ask: SignIntermediate) -> Result<Reply> {
             draft.sign(private, algorithm)
         })
         .await?;
-    Stored::put(&cx, &serial::key(&serial), &signer.issuer.id, validity.not_after, &der);
-    let above = signer.issuer.chain_der(&cx).await?;
+    Stored::put(cx, &serial::key(&serial), &signer.issuer.id, validity.not_after, &der);
+    let above = signer.issuer.chain_der(cx).await?;
     let chain: Vec<String> = std::iter::once(&der).chain(&above).map(|der| format.certificate(der)).collect();
     let shown = Object::new()
         .with("ca_chain", chain)
@@ -219,6 +244,31 @@ struct SignSelfIssued {
     /// The issuer: its id, its name, or `default`.
     #[field(default = "default".to_owned())]
     issuer_ref: String,
+    #[field(flatten)]
+    what: AskSelfIssued,
+}
+
+async fn sign_self_issued(cx: Cx, q: SignSelfIssued) -> Result<Reply> {
+    self_issued(&cx, &q.issuer_ref, q.what).await
+}
+
+/// Sign the certificate of an authority that signed itself by this issuer.
+#[derive(Request)]
+struct SignSelfIssuedBy {
+    /// The issuer: its id, its name, or `default`.
+    #[field(path)]
+    issuer_ref: String,
+    #[field(flatten)]
+    what: AskSelfIssued,
+}
+
+async fn sign_self_issued_by(cx: Cx, q: SignSelfIssuedBy) -> Result<Reply> {
+    self_issued(&cx, &q.issuer_ref, q.what).await
+}
+
+/// Which certificate, and how strictly.
+#[derive(Request)]
+struct AskSelfIssued {
     /// The certificate in PEM.
     #[field(default)]
     certificate: String,
@@ -227,7 +277,7 @@ struct SignSelfIssued {
     require_matching_certificate_algorithms: bool,
 }
 
-async fn sign_self_issued(cx: Cx, ask: SignSelfIssued) -> Result<Reply> {
+async fn self_issued(cx: &Cx, reference: &str, ask: AskSelfIssued) -> Result<Reply> {
     let blocks = pem_blocks(&ask.certificate).unwrap_or_default();
     let (_, der) = blocks.first().ok_or_else(|| Error::bad_request("certificate could not be PEM-decoded"))?;
     if blocks.len() > 1 {
@@ -241,7 +291,7 @@ async fn sign_self_issued(cx: Cx, ask: SignSelfIssued) -> Result<Reply> {
     if !given.is_self_issued() || !given.is_self_signed() {
         return Err(Error::bad_request("given certificate is not self-issued"));
     }
-    let signer = Signer::open(&cx, &ask.issuer_ref, Use::Issuing).await?;
+    let signer = Signer::open(cx, reference, Use::Issuing).await?;
     let algorithm = match given.signature_algorithm() {
         Some(algorithm) if algorithm.fits(signer.kind()) => algorithm,
         _ if ask.require_matching_certificate_algorithms => {
@@ -257,7 +307,7 @@ async fn sign_self_issued(cx: Cx, ask: SignSelfIssued) -> Result<Reply> {
         return Err(Error::bad_request("the issuer's path length is limited, and the certificate's is not"));
     }
     super::constraints::check(&signer.certificate, given.names())?;
-    let urls = Urls::of(&cx, &signer.issuer).await?;
+    let urls = Urls::of(cx, &signer.issuer).await?;
     let mut extensions = Extensions::default();
     const REPLACED: [&str; 4] = ["2.5.29.31", "2.5.29.35", "2.5.29.46", "1.3.6.1.5.5.7.1.1"];
     given.extensions().iter().filter(|e| !REPLACED.contains(&e.oid.as_str())).for_each(|e| extensions.copy(e));
@@ -266,7 +316,7 @@ async fn sign_self_issued(cx: Cx, ask: SignSelfIssued) -> Result<Reply> {
     extensions.freshest_crl(&urls.delta_crl_distribution_points);
     let issuer_name = signer.certificate.subject().to_vec();
     let der = signer
-        .sign(&cx, move |private| {
+        .sign(cx, move |private| {
             let draft = Draft {
                 serial: given.serial_bytes(),
                 issuer: &issuer_name,

@@ -275,7 +275,7 @@ pub(super) fn remove(cx: &Cx, issuer: &Issuer) {
 }
 
 pub(super) fn declare(d: &mut Declare<Pki>) {
-    d.at("issuers").about("Lists the issuers.").list(list);
+    d.at("issuers").about("Lists the issuers.").public().list(list);
     d.at("issuer/{issuer_ref}")
         .about("Reads, changes and deletes an issuer.")
         .plain(&["issuer_name", "leaf_not_after_behavior", "usage", "manual_chain", "revocation_signature_algorithm"])

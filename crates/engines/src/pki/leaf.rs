@@ -484,8 +484,18 @@ fn verbatim_first(role: &Role, csr: &Csr, warnings: &mut Vec<String>) -> Extensi
 /// What the request asks for besides, without what is made here and what only an authority has.
 fn verbatim_last(_: &Role, csr: &Csr) -> Extensions {
     const NOT_COPIED: [&str; 12] = [
-        "2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.35", "2.5.29.36", "2.5.29.37",
-        "2.5.29.46", "2.5.29.54", "1.3.6.1.5.5.7.1.1",
+        "2.5.29.14",
+        "2.5.29.15",
+        "2.5.29.17",
+        "2.5.29.19",
+        "2.5.29.30",
+        "2.5.29.31",
+        "2.5.29.35",
+        "2.5.29.36",
+        "2.5.29.37",
+        "2.5.29.46",
+        "2.5.29.54",
+        "1.3.6.1.5.5.7.1.1",
     ];
     let mut extensions = Extensions::default();
     csr.extensions().iter().filter(|e| !NOT_COPIED.contains(&e.oid.as_str())).for_each(|e| extensions.copy(e));
@@ -590,13 +600,7 @@ fn validity_of(cx: &Cx, role: &Role, ask: &validity::Ask, warnings: &mut Vec<Str
 }
 
 /// Signs and, unless the role says otherwise, keeps a certificate. The one function that does, for whoever asks.
-pub(super) async fn certify(
-    cx: &Cx,
-    signer: &Signer,
-    role: &Role,
-    content: Content,
-    warnings: Vec<String>,
-) -> Result<Made> {
+pub(super) async fn certify(cx: &Cx, signer: &Signer, role: &Role, content: Content, warnings: Vec<String>) -> Result<Made> {
     constraints::check(&signer.certificate, &content.names)?;
     let validity = content.validity.within(&signer.certificate, signer.issuer.leaf_not_after)?;
     let urls = Urls::of(cx, &signer.issuer).await?;

@@ -72,7 +72,8 @@ async fn revoke_with_key(cx: Cx, ask: AskWithKey) -> Result<Reply> {
             "Provided data for private_key was too short; perhaps a path was passed to the API rather than the contents of a PEM file?",
         ));
     }
-    let key = PrivateKey::from_pem(text).map_err(|why| Error::bad_request(format!("failed to parse provided private key: {why}")))?;
+    let key =
+        PrivateKey::from_pem(text).map_err(|why| Error::bad_request(format!("failed to parse provided private key: {why}")))?;
     let found = find(&cx, &ask.which).await?;
     if key.public().map_err(Error::internal)?.spki() != found.certificate.spki() {
         return Err(failed("provided private key does not match certificate's public key"));

@@ -15,7 +15,7 @@ macro_rules! fields {
         pub(super) struct Role {
             $($(#[$doc])* pub(super) $name: $type,)*
             /// Policies' OIDs, or JSON objects with one.
-            policies: Vec<String>,
+            pub(super) policies: Vec<String>,
         }
 
         impl Default for Role {
@@ -305,9 +305,16 @@ pub(super) async fn find(cx: &Cx, name: &str) -> Result<Option<Role>> {
 }
 
 pub(super) fn declare(d: &mut Declare<Pki>) {
-    const PLAIN: &[&str] = &["allowed_domains", "ttl", "max_ttl", "key_type", "key_bits", "issuer_ref", "allow_any_name", "no_store"];
+    const PLAIN: &[&str] =
+        &["allowed_domains", "ttl", "max_ttl", "key_type", "key_bits", "issuer_ref", "allow_any_name", "no_store"];
     d.at("roles").about("Lists the roles.").list(list);
-    d.at("roles/{name}").about("Reads, writes and deletes a role.").plain(PLAIN).read(read).write(write).patch(patch).delete(delete);
+    d.at("roles/{name}")
+        .about("Reads, writes and deletes a role.")
+        .plain(PLAIN)
+        .read(read)
+        .write(write)
+        .patch(patch)
+        .delete(delete);
 }
 
 /// List the roles.
@@ -365,7 +372,9 @@ struct Patch {
 }
 
 async fn patch(cx: Cx, ask: Patch) -> Result<Reply> {
-    let old = find(&cx, &ask.name).await?.ok_or_else(|| Error::bad_request(format!("unable to fetch role entry to patch: {}", ask.name)))?;
+    let old = find(&cx, &ask.name)
+        .await?
+        .ok_or_else(|| Error::bad_request(format!("unable to fetch role entry to patch: {}", ask.name)))?;
     save(&cx, &ask.name, old, ask.what).await
 }
 

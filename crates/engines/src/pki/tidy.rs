@@ -259,7 +259,8 @@ async fn start(cx: Cx, ask: Ask) -> Result<Reply> {
         return Ok(accepted("Tidy operation already in progress."));
     }
     let warning = if settings.does_something() {
-        "Tidy operation successfully started. Any information from the operation will be printed to OpenBao's server logs.".to_owned()
+        "Tidy operation successfully started. Any information from the operation will be printed to OpenBao's server logs."
+            .to_owned()
     } else {
         format!("Manual tidy requested but no tidy operations were set. {OPERATIONS}")
     };
@@ -267,8 +268,18 @@ async fn start(cx: Cx, ask: Ask) -> Result<Reply> {
     Ok(accepted(warning))
 }
 
+/// A run was started, or not: 202, and a document without the call's id, as the reference has it.
 fn accepted(warning: impl Into<String>) -> Reply {
-    Reply::<Object>::empty().status(202).warn(warning)
+    let said = Object::new()
+        .with("request_id", "")
+        .with("lease_id", "")
+        .with("renewable", false)
+        .with("lease_duration", 0)
+        .with("data", Json::Null)
+        .with("wrap_info", Json::Null)
+        .with("warnings", vec![warning.into()])
+        .with("auth", Json::Null);
+    Reply::data(said).bare().status(202)
 }
 
 /// Starts a run with its first page.
@@ -467,7 +478,9 @@ async fn show(cx: &Cx, run: Option<Run>) -> Result<Object> {
     shown.insert("state", "Inactive");
     if let Some(run) = run {
         run.settings.add_to(&mut shown);
-        for name in ["acme_account_deleted_count", "acme_account_revoked_count", "acme_orders_deleted_count", "total_acme_account_count"] {
+        for name in
+            ["acme_account_deleted_count", "acme_account_revoked_count", "acme_orders_deleted_count", "total_acme_account_count"]
+        {
             shown.insert(name, 0);
         }
         shown.insert("cert_store_deleted_count", run.certificates_deleted);

@@ -76,9 +76,9 @@ impl Validity {
         };
         if not_after < not_before {
             return Err(Error::bad_request(format!(
-                "not_after ({}) is before not_before ({}): the certificate would never be valid",
-                show(not_after),
-                show(not_before)
+                "The certificate's Not Before ({}) is later than the certificate's Not After ({})",
+                show(not_before),
+                show(not_after)
             )));
         }
         Ok(Self { not_before, not_after: not_after.min(LAST_SECOND) })
