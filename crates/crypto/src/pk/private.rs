@@ -10,6 +10,7 @@ use aws_lc_rs::rsa::{
 };
 use aws_lc_rs::signature::{self as lib, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair};
 use std::fmt;
+use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 /// A private key, parsed once. The library wipes it on drop.
@@ -20,10 +21,11 @@ pub struct PrivateKey {
 
 enum Inner {
     Rsa(Box<RsaKeyPair>),
-    /// ASN.1 and fixed form are two algorithms to the library, so two pairs of one key.
+    /// ASN.1 and fixed form are two algorithms to the library, so two pairs of one key. Reading a pair checks the key, which costs more
+    /// than to sign with it: the second is made when it is first needed, and never of a key that makes certificates alone.
     Ec {
         asn1: Box<EcdsaKeyPair>,
-        fixed: Box<EcdsaKeyPair>,
+        fixed: OnceLock<Box<EcdsaKeyPair>>,
     },
     Ed25519(Box<Ed25519KeyPair>),
 }
@@ -34,7 +36,7 @@ impl PrivateKey {
     /// # Errors
     /// [`PkError::Unsupported`] for an RSA size that is none of 2048, 3072, 4096 and 8192.
     pub fn generate(kind: KeyKind) -> Result<Self, PkError> {
-        let document = match kind {
+        let pair = match kind {
             KeyKind::Rsa(bits) => {
                 let size = match bits {
                     2048 => KeySize::Rsa2048,
@@ -50,9 +52,9 @@ impl PrivateKey {
                 let pair = Ed25519KeyPair::generate().map_err(|_| PkError::Failed)?;
                 return Ok(Self { kind, inner: Inner::Ed25519(Box::new(pair)) });
             }
-            curve => EcdsaKeyPair::generate(signing(curve)?.0).and_then(|pair| pair.to_pkcs8v1()).map_err(|_| PkError::Failed)?,
+            curve => EcdsaKeyPair::generate(signing(curve)?.0).map_err(|_| PkError::Failed)?,
         };
-        Self::from_pkcs8(document.as_ref())
+        Ok(Self { kind, inner: Inner::Ec { asn1: Box::new(pair), fixed: OnceLock::new() } })
     }
 
     /// Reads unencrypted PKCS#8 DER of any kind.
@@ -151,9 +153,8 @@ impl PrivateKey {
 
     fn ec(read: impl Fn(&'static EcdsaSigningAlgorithm) -> Option<EcdsaKeyPair>) -> Result<Self, PkError> {
         for kind in [KeyKind::P256, KeyKind::P384, KeyKind::P521] {
-            let (asn1, fixed) = signing(kind)?;
-            if let (Some(asn1), Some(fixed)) = (read(asn1), read(fixed)) {
-                return Ok(Self { kind, inner: Inner::Ec { asn1: Box::new(asn1), fixed: Box::new(fixed) } });
+            if let Some(asn1) = read(signing(kind)?.0) {
+                return Ok(Self { kind, inner: Inner::Ec { asn1: Box::new(asn1), fixed: OnceLock::new() } });
             }
         }
         Err(PkError::Malformed)
@@ -252,7 +253,17 @@ impl PrivateKey {
                 Ok(out)
             }
             (Inner::Ec { asn1, .. }, Scheme::EcdsaAsn1(algorithm)) => self.sign_ec(asn1, algorithm, message),
-            (Inner::Ec { fixed, .. }, Scheme::EcdsaFixed(algorithm)) => self.sign_ec(fixed, algorithm, message),
+            (Inner::Ec { asn1, fixed }, Scheme::EcdsaFixed(algorithm)) => {
+                let pair = match fixed.get() {
+                    Some(pair) => pair,
+                    None => {
+                        let document = Zeroizing::new(asn1.to_pkcs8v1().map_err(failed)?.as_ref().to_vec());
+                        let made = EcdsaKeyPair::from_pkcs8(signing(self.kind)?.1, &document).map_err(|_| PkError::Failed)?;
+                        fixed.get_or_init(|| Box::new(made))
+                    }
+                };
+                self.sign_ec(pair, algorithm, message)
+            }
             (Inner::Ed25519(pair), Scheme::Ed25519) => match message {
                 Message::Whole(bytes) => Ok(pair.try_sign(bytes).map_err(failed)?.as_ref().to_vec()),
                 Message::Digest(_) => Err(PkError::Mismatch),

@@ -67,10 +67,10 @@ struct AskIntermediate {
     #[field(default)]
     format: String,
     /// Not used: there is no key to show.
-    #[field(default)]
+    #[field(default, rename = "private_key_format")]
     _private_key_format: String,
     /// Not used: the issuer is named where it is taken in.
-    #[field(default)]
+    #[field(default, rename = "issuer_name")]
     _issuer_name: String,
     /// Subject, names and extensions are those of the request.
     #[field(default)]
@@ -141,6 +141,9 @@ async fn intermediate(cx: &Cx, reference: &str, ask: AskIntermediate) -> Result<
     };
     super::constraints::check(&signer.certificate, &names)?;
     let urls = Urls::of(cx, &signer.issuer).await?;
+    if urls.is_empty() {
+        warnings.push(super::urls::NONE.to_owned());
+    }
     let mut extensions = ask.authority.begin(path_length);
     extensions.subject_key_id(&skid);
     finish(&mut extensions, &signer, &urls)?;

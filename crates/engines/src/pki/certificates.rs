@@ -101,13 +101,21 @@ async fn read(cx: Cx, ask: Named) -> Result<Reply> {
     Ok(Reply::data(shown))
 }
 
+/// As the bare forms have it: nothing where no issuer is the default one.
+async fn find_bare(cx: &Cx, serial: &str) -> Result<Option<Found>> {
+    if serial == "ca" && issuer::find(cx, "default").await?.is_none() {
+        return Ok(None);
+    }
+    find(cx, serial).await
+}
+
 async fn read_raw(cx: Cx, ask: Named) -> Result<Reply> {
-    let found = find(&cx, &ask.serial).await?;
+    let found = find_bare(&cx, &ask.serial).await?;
     Ok(Reply::raw(DER, found.map(|found| found.der).unwrap_or_default()))
 }
 
 async fn read_pem(cx: Cx, ask: Named) -> Result<Reply> {
-    let found = find(&cx, &ask.serial).await?;
+    let found = find_bare(&cx, &ask.serial).await?;
     Ok(Reply::raw(PEM, found.map(|found| trimmed(pem("CERTIFICATE", &found.der)).into_bytes()).unwrap_or_default()))
 }
 

@@ -329,7 +329,9 @@ async fn read(cx: Cx, ask: Named) -> Result<Reply> {
 /// An issuer as the API shows it.
 pub(super) async fn show(cx: &Cx, issuer: &Issuer) -> Result<Object> {
     let manual = if issuer.manual_chain.is_empty() { Json::Null } else { Json::from(issuer.manual_chain.clone()) };
-    let urls = |list: &Vec<String>| Json::from(list.clone());
+    // An issuer with addresses of its own shows those that it lacks as null, as the reference does.
+    let own = !issuer.urls.is_empty();
+    let urls = |list: &Vec<String>| if own && list.is_empty() { Json::Null } else { Json::from(list.clone()) };
     let mut shown = Object::new()
         .with("ca_chain", issuer.chain_pem(cx).await?)
         .with("certificate", issuer.pem())
@@ -526,7 +528,7 @@ fn revocation_algorithm(cx: &Cx, issuer: &Issuer, name: &str) -> Result<String> 
     };
     let kind = issuer.parsed(cx)?.public_key().map_err(Error::internal)?.kind();
     if !algorithm.fits(kind) {
-        let kind = keys::type_name(kind).to_uppercase();
+        let kind = if keys::type_name(kind) == "ec" { "ECDSA".to_owned() } else { keys::type_name(kind).to_uppercase() };
         return Err(failed(format!("unable to use issuer of type {kind} to sign with {} key type", algorithm.name())));
     }
     Ok(algorithm.name().to_owned())
@@ -538,7 +540,19 @@ async fn delete(cx: Cx, ask: Named) -> Result<Reply> {
     remove(&cx, &issuer);
     chain::rebuild(&cx).await?;
     let mut config = super::config::issuers(&cx).await?;
-    if config.default == issuer.id {
+    let was_default = config.default == issuer.id;
+    let mut done = done;
+    let names = [(was_default, "default"), (true, issuer.id.as_str()), (!issuer.name.is_empty(), issuer.name.as_str())];
+    let mut references = std::collections::BTreeMap::new();
+    for reference in super::role::issuer_refs(&cx).await? {
+        if names.iter().any(|(counts, name)| *counts && *name == reference) {
+            *references.entry(reference).or_insert(0u64) += 1;
+        }
+    }
+    for (reference, count) in references {
+        done = done.warn(format!("{count} roles reference {reference}"));
+    }
+    if was_default {
         config.default.clear();
         cx.view.put("config/issuers", &config)?;
         let warning = format!(

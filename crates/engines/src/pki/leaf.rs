@@ -90,7 +90,7 @@ struct Issue {
     #[field(flatten)]
     ask: Ask,
     /// Not used: the role names the issuer.
-    #[field(default)]
+    #[field(default, rename = "issuer_ref")]
     _issuer_ref: String,
 }
 
@@ -159,10 +159,7 @@ async fn with_new_key(cx: &Cx, role: &Role, reference: &str, key: &AskKey, ask: 
     }
     let mut names = ask.names.read()?;
     if !ask.common_name.is_empty() && !ask.names.exclude_cn_from_sans {
-        let mut own = Names::default();
-        subject::add_host_or_mail(&mut own, &ask.common_name)?;
-        own.dns.into_iter().rev().for_each(|name| first(&mut names.dns, name));
-        own.email.into_iter().for_each(|name| first(&mut names.email, name));
+        lead(&mut names, &ask.common_name)?;
     }
     hold(&allowed, &ask.common_name, &names, Given::ByApi, &ask)?;
     let validity = validity_of(cx, role, &ask.validity, &mut warnings)?;
@@ -183,9 +180,14 @@ fn no_common_name() -> Error {
 }
 
 /// Puts the common name before the others, once.
-fn first(list: &mut Vec<String>, name: String) {
-    list.retain(|other| *other != name);
-    list.insert(0, name);
+fn lead(names: &mut Names, common_name: &str) -> Result<()> {
+    let mut own = Names::default();
+    subject::add_host_or_mail(&mut own, common_name)?;
+    for (list, own) in [(&mut names.dns, own.dns), (&mut names.email, own.email)] {
+        list.retain(|name| !own.contains(name));
+        list.splice(0..0, own);
+    }
+    Ok(())
 }
 
 /// All names held to the role.
@@ -213,7 +215,7 @@ struct Sign {
     #[field(flatten)]
     ask: Ask,
     /// Not used: the role names the issuer.
-    #[field(default)]
+    #[field(default, rename = "issuer_ref")]
     _issuer_ref: String,
 }
 
@@ -282,7 +284,10 @@ pub(super) async fn sign_request(cx: &Cx, signer: &Signer, role: &Role, csr: &Cs
         (ask.names.read()?, Given::ByApi)
     };
     if !common_name.is_empty() && !ask.names.exclude_cn_from_sans {
-        subject::add_host_or_mail(&mut names, &common_name)?;
+        match given {
+            Given::ByCsr => subject::add_host_or_mail(&mut names, &common_name)?,
+            Given::ByApi => lead(&mut names, &common_name)?,
+        }
     }
     let allowed = Allowed::of(cx, role).await?;
     hold(&allowed, &common_name, &names, given, ask)?;

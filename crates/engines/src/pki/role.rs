@@ -29,7 +29,7 @@ macro_rules! fields {
         struct Change {
             $($(#[$doc])* $name: Option<$type>,)*
             /// Not used.
-            #[field(default)]
+            #[field(default, rename = "backend")]
             _backend: String,
             /// Policies' OIDs, or JSON objects `{"oid", "cps", "notice"}`.
             policy_identifiers: Option<Json>,
@@ -304,6 +304,15 @@ pub(super) async fn find(cx: &Cx, name: &str) -> Result<Option<Role>> {
     cx.view.get(&format!("role/{name}")).await
 }
 
+/// The issuer that each role names.
+pub(super) async fn issuer_refs(cx: &Cx) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in cx.view.children("role/", None, usize::MAX).await? {
+        found.extend(find(cx, &name).await?.map(|role| role.issuer_ref));
+    }
+    Ok(found)
+}
+
 pub(super) fn declare(d: &mut Declare<Pki>) {
     const PLAIN: &[&str] =
         &["allowed_domains", "ttl", "max_ttl", "key_type", "key_bits", "issuer_ref", "allow_any_name", "no_store"];
@@ -372,9 +381,7 @@ struct Patch {
 }
 
 async fn patch(cx: Cx, ask: Patch) -> Result<Reply> {
-    let old = find(&cx, &ask.name)
-        .await?
-        .ok_or_else(|| Error::bad_request(format!("unable to fetch role entry to patch: {}", ask.name)))?;
+    let old = find(&cx, &ask.name).await?.ok_or_else(|| Error::bad_request("Unable to fetch role entry to patch"))?;
     save(&cx, &ask.name, old, ask.what).await
 }
 

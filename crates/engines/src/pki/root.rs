@@ -360,7 +360,7 @@ struct AskRequest {
     #[field(flatten)]
     _validity: validity::Ask,
     /// Not used: the authority above decides.
-    #[field(default)]
+    #[field(default, rename = "not_before_duration")]
     _not_before_duration: Span,
 }
 

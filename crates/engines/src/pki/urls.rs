@@ -248,10 +248,7 @@ async fn write_cluster(cx: Cx, ask: WriteCluster) -> Result<Reply<ShownCluster>>
     let old = cluster(&cx).await?;
     for (name, given) in [("path", &ask.path), ("aia_path", &ask.aia_path)] {
         if given.as_ref().is_some_and(|url| !url.is_empty() && !is_url(url)) {
-            return Err(Error::bad_request(format!(
-                "invalid, non-URL {name} given to cluster: {}",
-                given.as_deref().unwrap_or("")
-            )));
+            return Err(failed(format!("invalid, non-URL {name} given to cluster: {}", given.as_deref().unwrap_or(""))));
         }
     }
     let new = Cluster { path: ask.path.unwrap_or(old.path), aia_path: ask.aia_path.unwrap_or(old.aia_path) };

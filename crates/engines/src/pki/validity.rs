@@ -46,11 +46,13 @@ impl Validity {
     /// # Errors
     /// Both a length and an end, times that do not read, an end before the beginning.
     pub(super) fn of(cx: &Cx, ask: &Ask, limits: &Limits<'_>, warnings: &mut Vec<String>) -> Result<Self> {
-        if ask.ttl.is_negative() {
-            return Err(Error::bad_request(format!(
-                "Field validation failed: error converting input for field \"ttl\": cannot provide negative value '{}'",
-                ask.ttl.secs()
-            )));
+        for (name, span) in [("ttl", ask.ttl), ("not_before_duration", limits.not_before_duration)] {
+            if span.is_negative() {
+                return Err(Error::bad_request(format!(
+                    "Field validation failed: error converting input for field {name:?}: cannot provide negative value '{}'",
+                    span.secs()
+                )));
+            }
         }
         if !ask.ttl.is_zero() && !ask.not_after.is_empty() {
             return Err(Error::bad_request(
