@@ -133,7 +133,7 @@ impl<'r> Allowed<'r> {
     fn name(&self, name: &str) -> bool {
         let role = self.role;
         let (host, is_mail) = match name.rsplit_once('@') {
-            Some((local, host)) if !local.is_empty() && !local.contains('@') => (host, true),
+            Some((local, host)) if is_local(local) => (host, true),
             Some(_) => return false,
             None => (name, false),
         };
@@ -164,6 +164,11 @@ impl<'r> Allowed<'r> {
             bare || sub || globbed
         })
     }
+}
+
+/// What stands before the `@` of an address without quotes (RFC 5321 section 4.1.2).
+fn is_local(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"(),:;<>@[]\\".contains(&b))
 }
 
 /// The list with identity templates filled in. What can't be filled in is left out: it allows nothing.
@@ -313,7 +318,13 @@ mod tests {
             said(Names { other: vec![(oid("1.2.4"), "x".to_owned())], ..Names::default() }),
             "other SAN OID 1.2.4 not allowed by this role"
         );
-        assert_eq!(said(Names { email: list(&["a b@c"]), dns: list(&["ok"]), ..Names::default() }), "");
+        assert_eq!(said(Names { email: list(&["a.b@c"]), dns: list(&["ok"]), ..Names::default() }), "");
+        for bad in ["a b@c", "a\0@c", "\"a\"@c", "@c", "a@"] {
+            assert_eq!(
+                said(Names { email: list(&[bad]), ..Names::default() }),
+                format!("email address {bad} not allowed by this role")
+            );
+        }
         assert!(allowed.user_ids(&list(&["u1"])).is_ok() && allowed.user_ids(&list(&["u1", "v"])).is_err());
         assert!(allowed.serial_number("12").is_ok() && allowed.serial_number("").is_ok() && allowed.serial_number("2").is_err());
         let closed = Role { allow_ip_sans: false, ..Role::default() };

@@ -2,7 +2,7 @@
 
 use super::bundle::trimmed;
 use super::stored::{Revocation, Stored};
-use super::{Cx, Pki, issuer, keys, serial};
+use super::{Cx, Page, Pki, issuer, keys, serial};
 use coffer_crypto::pk::KeyKind;
 use coffer_crypto::x509::{Certificate, pem};
 use coffer_engine::{Declare, NoInput, Reply, Request};
@@ -18,6 +18,7 @@ pub(super) fn declare(d: &mut Declare<Pki>) {
     d.at("cert/{serial}/raw/pem").about("A certificate in PEM.").public().read(read_pem);
     d.at("certs").about("Lists the serial numbers of certificates.").list(list);
     d.at("certs/detailed").about("Lists certificates with what stands in them.").list(list_detailed);
+    d.at("certs/unified-revoked").about("The same: all nodes share one store.").list(list_revoked);
     d.at("certs/revoked").about("Lists the serial numbers of certificates that were taken back.").list(list_revoked);
 }
 
@@ -119,45 +120,28 @@ async fn read_pem(cx: Cx, ask: Named) -> Result<Reply> {
     Ok(Reply::raw(PEM, found.map(|found| trimmed(pem("CERTIFICATE", &found.der)).into_bytes()).unwrap_or_default()))
 }
 
-/// List in pages.
-#[derive(Request)]
-struct List {
-    /// The serial number after which the page begins.
-    #[field(query, default)]
-    after: String,
-    /// How many at most; 0 for all.
-    #[field(query, default)]
-    limit: i64,
-}
-
-impl List {
-    /// The key after which the page begins. What is no serial number is compared as text, as names are.
-    fn after(&self) -> Option<String> {
-        let bare: String = self.after.chars().filter(|c| !matches!(c, ':' | '-')).collect();
-        (!bare.is_empty()).then(|| serial::parse(&self.after).unwrap_or(bare))
-    }
-
-    fn limit(&self) -> usize {
-        usize::try_from(self.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX)
-    }
+/// The key after which a page begins. What is no serial number is compared as text, as names are.
+fn after(ask: &Page) -> Option<String> {
+    let bare: String = ask.after.chars().filter(|c| !matches!(c, ':' | '-')).collect();
+    (!bare.is_empty()).then(|| serial::parse(&ask.after).unwrap_or(bare))
 }
 
 fn shown(keys: &[String]) -> Vec<String> {
     keys.iter().map(|key| serial::show_key(key)).collect()
 }
 
-async fn list(cx: Cx, ask: List) -> Result<Reply> {
-    let keys = Stored::page(&cx, ask.after().as_deref(), ask.limit()).await?;
+async fn list(cx: Cx, ask: Page) -> Result<Reply> {
+    let keys = Stored::page(&cx, after(&ask).as_deref(), ask.limit()).await?;
     Ok(Reply::list(shown(&keys)))
 }
 
-async fn list_revoked(cx: Cx, ask: List) -> Result<Reply> {
-    let keys = Revocation::page(&cx, ask.after().as_deref(), ask.limit()).await?;
+async fn list_revoked(cx: Cx, ask: Page) -> Result<Reply> {
+    let keys = Revocation::page(&cx, after(&ask).as_deref(), ask.limit()).await?;
     Ok(Reply::list(shown(&keys)))
 }
 
-async fn list_detailed(cx: Cx, ask: List) -> Result<Reply> {
-    let keys = Stored::page(&cx, ask.after().as_deref(), ask.limit()).await?;
+async fn list_detailed(cx: Cx, ask: Page) -> Result<Reply> {
+    let keys = Stored::page(&cx, after(&ask).as_deref(), ask.limit()).await?;
     let mut info = Object::new();
     for key in &keys {
         if let Some(kept) = Stored::find(&cx, key).await? {

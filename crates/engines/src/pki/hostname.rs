@@ -1,9 +1,8 @@
 //! Names of hosts: which texts are some, and Unicode in them (Punycode, RFC 3492).
 
 /// Whether it is a host's name of letters, digits and inner hyphens, of 253 characters at most and labels of 63; the leftmost label may be
-/// `*`, and a dot may end it.
+/// `*`. No dot ends it: in a certificate that would be another name (RFC 5280 section 4.2.1.6).
 pub(super) fn is_host(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
     let rest = name.strip_prefix("*.").unwrap_or(name);
     name.len() <= 253 && !rest.is_empty() && rest.split('.').all(is_label)
 }
@@ -109,13 +108,14 @@ mod tests {
     #[test]
     fn hosts() {
         let long = "a".repeat(64);
-        for good in ["a", "a.b", "A-1.example.com", "*.example.com", "a.b.", "xn--bcher-kva.example", &"a".repeat(63)] {
+        for good in ["a", "a.b", "A-1.example.com", "*.example.com", "xn--bcher-kva.example", &"a".repeat(63)] {
             assert!(is_host(good), "{good}");
         }
         for bad in [
             "",
             ".",
             "a..b",
+            "a.b.",
             "-a",
             "a-",
             "a_b",

@@ -122,9 +122,13 @@ async fn take(cx: &Cx, text: &str, with_keys: bool) -> Result<Reply> {
 /// Keeps an authority's certificate as an issuer, and among the certificates.
 pub(super) async fn keep(cx: &Cx, certificate: Certificate, name: &str, id: String) -> Result<(Issuer, bool)> {
     let (serial, not_after) = (serial::key(certificate.serial_bytes()), certificate.not_after_secs());
+    let signs_itself = certificate.is_self_issued();
     let (issuer, known) = issuer::keep(cx, certificate, name, id).await?;
-    if !known {
-        Stored::put(cx, &serial, &issuer.id, not_after, &issuer.certificate.0);
+    if !known && Stored::find(cx, &serial).await?.is_none() {
+        // Whose list would name it: its own authority's, if that one is here.
+        let above = if signs_itself { None } else { super::revoke::signer_of(cx, &*issuer.parsed(cx)?).await? };
+        let by = above.map(|above| above.id).or_else(|| signs_itself.then(|| issuer.id.clone())).unwrap_or_default();
+        Stored::put(cx, &serial, &by, not_after, &issuer.certificate.0);
     }
     Ok((issuer, known))
 }

@@ -1,10 +1,10 @@
 //! Issuers: certificates of authorities, with what is said of how they may be used.
 
 use super::urls::Urls;
-use super::{Cx, Pki, chain, failed, fingerprint, is_name, keys, put_text, read_text, serial};
+use super::{Cx, Page, Pki, chain, failed, fingerprint, is_name, keys, put_text, read_text, serial};
 use crate::keyring::PublicBytes;
 use coffer_crypto::x509::{Certificate, SignatureAlgorithm};
-use coffer_engine::{Declare, NoInput, Record, Reply, Request};
+use coffer_engine::{Declare, Record, Reply, Request};
 use coffer_types::{Error, Json, Object, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -230,7 +230,10 @@ pub(super) async fn keep(cx: &Cx, certificate: Certificate, name: &str, id: Stri
     let key = keys::by_public(cx, certificate.spki()).await?;
     let kind = certificate.public_key().ok().map(|key| key.kind());
     let algorithm = certificate.signature_algorithm().filter(|algorithm| kind.is_some_and(|kind| algorithm.fits(kind)));
-    let usage = if certificate.may_sign_lists() { Usage::ALL } else { Usage::ALL.without(Use::CrlSigning) };
+    let mut usage = if certificate.may_sign_lists() { Usage::ALL } else { Usage::ALL.without(Use::CrlSigning) };
+    if !certificate.may_sign_certificates() {
+        usage = usage.without(Use::Issuing);
+    }
     let issuer = Issuer {
         id: id.clone(),
         name: name.to_owned(),
@@ -288,10 +291,11 @@ pub(super) fn declare(d: &mut Declare<Pki>) {
     d.at("issuer/{issuer_ref}/der").about("An issuer's certificate in DER.").public().read(read_der);
 }
 
-async fn list(cx: Cx, _: NoInput) -> Result<Reply> {
+async fn list(cx: Cx, ask: Page) -> Result<Reply> {
     let default = super::config::issuers(&cx).await?.default;
     let (mut names, mut info) = (Vec::new(), Object::new());
-    for issuer in all(&cx).await? {
+    for id in cx.view.children("issuer/", ask.after(), ask.limit()).await? {
+        let Some(issuer) = by_id(&cx, &id).await? else { continue };
         let about = Object::new()
             .with("is_default", issuer.id == default)
             .with("issuer_name", issuer.name.as_str())
@@ -447,6 +451,15 @@ async fn patch(cx: Cx, ask: Patch) -> Result<Reply> {
 async fn apply(cx: &Cx, reference: &str, change: Change) -> Result<Reply> {
     let mut issuer = named(cx, reference).await?;
     let mut warnings = Vec::new();
+    let rebuild = change.manual_chain.is_some();
+    if let Some(references) = change.manual_chain {
+        let mut ids = Vec::new();
+        for reference in references {
+            let id = if reference == "self" { issuer.id.clone() } else { named(cx, &reference).await?.id };
+            ids.push(id);
+        }
+        issuer.manual_chain = ids;
+    }
     if let Some(name) = change.issuer_name.filter(|name| *name != issuer.name) {
         check_new_name(cx, &name).await?;
         if !issuer.name.is_empty() {
@@ -499,15 +512,6 @@ async fn apply(cx: &Cx, reference: &str, change: Change) -> Result<Reply> {
     };
     warnings.extend(new.check(cx).await?);
     *urls = new;
-    let rebuild = change.manual_chain.is_some();
-    if let Some(references) = change.manual_chain {
-        let mut ids = Vec::new();
-        for reference in references {
-            let id = if reference == "self" { issuer.id.clone() } else { named(cx, &reference).await?.id };
-            ids.push(id);
-        }
-        issuer.manual_chain = ids;
-    }
     issuer.modified = cx.now();
     issuer.save(cx)?;
     if rebuild {
@@ -543,15 +547,6 @@ async fn delete(cx: Cx, ask: Named) -> Result<Reply> {
     let was_default = config.default == issuer.id;
     let mut done = done;
     let names = [(was_default, "default"), (true, issuer.id.as_str()), (!issuer.name.is_empty(), issuer.name.as_str())];
-    let mut references = std::collections::BTreeMap::new();
-    for reference in super::role::issuer_refs(&cx).await? {
-        if names.iter().any(|(counts, name)| *counts && *name == reference) {
-            *references.entry(reference).or_insert(0u64) += 1;
-        }
-    }
-    for (reference, count) in references {
-        done = done.warn(format!("{count} roles reference {reference}"));
-    }
     if was_default {
         config.default.clear();
         cx.view.put("config/issuers", &config)?;
@@ -560,7 +555,16 @@ async fn delete(cx: Cx, ask: Named) -> Result<Reply> {
              will not work until a new default is configured.",
             issuer.id, ask.issuer_ref
         );
-        return Ok(done.warn(warning));
+        done = done.warn(warning);
+    }
+    let mut references = std::collections::BTreeMap::new();
+    for reference in super::role::issuer_refs(&cx).await? {
+        if names.iter().any(|(counts, name)| *counts && *name == reference) {
+            *references.entry(reference).or_insert(0u64) += 1;
+        }
+    }
+    for (reference, count) in references {
+        done = done.warn(format!("{count} roles reference {reference}"));
     }
     Ok(done)
 }

@@ -1,9 +1,9 @@
 //! The authorities' keys: their names here, their material in the keyring.
 
-use super::{Cx, Pki, fingerprint, is_name, keyring, new_id, put_text, read_text};
+use super::{Cx, Page, Pki, fingerprint, is_name, keyring, new_id, put_text, read_text};
 use crate::keyring::{KeyRecord, Material, Origin, PublicBytes, SecretBytes, Spec, VersionRecord};
 use coffer_crypto::pk::{KeyKind, PrivateKey};
-use coffer_engine::{Declare, NoInput, Record, Reply, Request};
+use coffer_engine::{Declare, Record, Reply, Request};
 use coffer_types::{Error, Object, Result, Span};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -205,9 +205,12 @@ pub(super) fn declare(d: &mut Declare<Pki>) {
     d.at("key/{key_ref}").about("Reads, renames and deletes a key.").plain(&["key_name"]).read(read).write(rename).delete(delete);
 }
 
-async fn list(cx: Cx, _: NoInput) -> Result<Reply> {
+async fn list(cx: Cx, ask: Page) -> Result<Reply> {
     let default = super::config::keys(&cx).await?.default;
-    let keys = all(&cx).await?;
+    let mut keys = Vec::new();
+    for id in cx.view.children("key/", ask.after(), ask.limit()).await? {
+        keys.extend(by_id(&cx, &id).await?);
+    }
     let info = keys.iter().map(|key| {
         let about = Object::new().with("is_default", key.id == default).with("key_name", key.name.as_str());
         (key.id.clone(), coffer_types::Json::Object(about))

@@ -11,7 +11,7 @@ use super::urls::Urls;
 use super::validity::{self, Limits, Validity};
 use super::{Cx, Pki, constraints, keys, revoke, serial, subject, uses};
 use coffer_crypto::pk::{KeyKind, PrivateKey};
-use coffer_crypto::x509::{BasicConstraints, Draft, Extensions, KeyUses, Names, Request as Csr, Subject, key_id};
+use coffer_crypto::x509::{BasicConstraints, Certificate, Draft, Extensions, KeyUses, Names, Request as Csr, Subject, key_id};
 use coffer_engine::{Declare, Reply, Request, Terms};
 use coffer_types::{Error, Json, Object, Result, Span};
 
@@ -23,11 +23,6 @@ pub(super) fn declare(d: &mut Declare<Pki>) {
     const SIGN: &str = "Signs a request, held to a role.";
     d.at("sign/{role}").about(SIGN).plain(PLAIN).write(sign);
     d.at("issuer/{issuer_ref}/sign/{role}").about(SIGN).plain(PLAIN).write(sign_by);
-    const VERBATIM: &str = "Signs a request as it is, but for what makes an authority.";
-    d.at("sign-verbatim").about(VERBATIM).plain(PLAIN).write(verbatim);
-    d.at("sign-verbatim/{role}").about(VERBATIM).plain(PLAIN).write(verbatim_role);
-    d.at("issuer/{issuer_ref}/sign-verbatim").about(VERBATIM).plain(PLAIN).write(verbatim_by);
-    d.at("issuer/{issuer_ref}/sign-verbatim/{role}").about(VERBATIM).plain(PLAIN).write(verbatim_by_role);
 }
 
 /// What is asked of a certificate.
@@ -131,7 +126,7 @@ async fn issue_by(cx: Cx, q: IssueBy) -> Result<Reply> {
     with_new_key(&cx, &role, &q.issuer_ref, &q.key, q.ask).await
 }
 
-async fn known(cx: &Cx, name: &str) -> Result<Role> {
+pub(super) async fn known(cx: &Cx, name: &str) -> Result<Role> {
     role::find(cx, name).await?.ok_or_else(|| Error::bad_request(format!("unknown role: {name}")))
 }
 
@@ -194,6 +189,11 @@ fn lead(names: &mut Names, common_name: &str) -> Result<()> {
 fn hold(allowed: &Allowed<'_>, common_name: &str, names: &Names, given: Given, ask: &Ask) -> Result<()> {
     if !common_name.is_empty() {
         allowed.common_name(common_name)?;
+    }
+    // Whoever cuts a text at a control character would read another name.
+    let texts = std::iter::once(common_name).chain([ask.serial_number.as_str()]).chain(ask.user_ids.iter().map(String::as_str));
+    if texts.into_iter().any(|text| text.chars().any(char::is_control)) {
+        return Err(Error::bad_request("the subject holds control characters"));
     }
     // The common name stands among the names too; what was said of it there need not be said again.
     let others = |list: &[String]| list.iter().filter(|name| *name != common_name).cloned().collect();
@@ -326,187 +326,6 @@ fn check_key(role: &Role, kind: KeyKind) -> Result<()> {
     Ok(())
 }
 
-/// What `sign-verbatim` takes besides.
-#[derive(Request)]
-struct AskVerbatim {
-    /// The request in PEM.
-    #[field(default)]
-    csr: String,
-    #[field(flatten)]
-    ask: Ask,
-    /// Uses of the key, where the request names none.
-    key_usage: Option<Vec<String>>,
-    /// Extended uses of the key, where the request names none.
-    #[field(default)]
-    ext_key_usage: Vec<String>,
-    /// The same by their OIDs.
-    #[field(default)]
-    ext_key_usage_oids: Vec<String>,
-    /// Bits of the signature's digest: 256, 384, 512; 0 for what fits.
-    #[field(default)]
-    signature_bits: i64,
-    /// RSASSA-PSS in place of PKCS #1 v1.5.
-    #[field(default)]
-    use_pss: bool,
-    /// The certificate says that it is not an authority's.
-    #[field(default)]
-    basic_constraints_valid_for_non_ca: bool,
-}
-
-/// Sign a request as it is.
-#[derive(Request)]
-struct Verbatim {
-    /// A role, for lifetimes and leases alone.
-    #[field(default)]
-    role: String,
-    /// The issuer: its id, its name, or `default`.
-    #[field(default)]
-    issuer_ref: String,
-    #[field(flatten)]
-    what: AskVerbatim,
-}
-
-async fn verbatim(cx: Cx, q: Verbatim) -> Result<Reply> {
-    as_it_is(&cx, &q.role, &q.issuer_ref, q.what).await
-}
-
-/// Sign a request as it is, with a role's lifetimes.
-#[derive(Request)]
-struct VerbatimRole {
-    /// A role, for lifetimes and leases alone.
-    #[field(path)]
-    role: String,
-    /// The issuer: its id, its name, or `default`.
-    #[field(default)]
-    issuer_ref: String,
-    #[field(flatten)]
-    what: AskVerbatim,
-}
-
-async fn verbatim_role(cx: Cx, q: VerbatimRole) -> Result<Reply> {
-    as_it_is(&cx, &q.role, &q.issuer_ref, q.what).await
-}
-
-/// Sign a request as it is by this issuer.
-#[derive(Request)]
-struct VerbatimBy {
-    /// The issuer: its id, its name, or `default`.
-    #[field(path)]
-    issuer_ref: String,
-    /// A role, for lifetimes and leases alone.
-    #[field(default)]
-    role: String,
-    #[field(flatten)]
-    what: AskVerbatim,
-}
-
-async fn verbatim_by(cx: Cx, q: VerbatimBy) -> Result<Reply> {
-    as_it_is(&cx, &q.role, &q.issuer_ref, q.what).await
-}
-
-/// Sign a request as it is by this issuer, with a role's lifetimes.
-#[derive(Request)]
-struct VerbatimByRole {
-    /// The issuer: its id, its name, or `default`.
-    #[field(path)]
-    issuer_ref: String,
-    /// A role, for lifetimes and leases alone.
-    #[field(path)]
-    role: String,
-    #[field(flatten)]
-    what: AskVerbatim,
-}
-
-async fn verbatim_by_role(cx: Cx, q: VerbatimByRole) -> Result<Reply> {
-    as_it_is(&cx, &q.role, &q.issuer_ref, q.what).await
-}
-
-async fn as_it_is(cx: &Cx, role_name: &str, reference: &str, q: AskVerbatim) -> Result<Reply> {
-    let format = Format::parse(&q.ask.format)?;
-    let mut role = Role::verbatim();
-    if !role_name.is_empty() {
-        let named = known(cx, role_name).await?;
-        role.ttl = named.ttl;
-        role.max_ttl = named.max_ttl;
-        role.not_before_duration = named.not_before_duration;
-        role.generate_lease = named.generate_lease;
-        role.no_store = named.no_store;
-        role.issuer_ref = named.issuer_ref;
-    }
-    role.key_usage = q.key_usage.unwrap_or(role.key_usage);
-    role.ext_key_usage = q.ext_key_usage;
-    role.ext_key_usage_oids = q.ext_key_usage_oids;
-    role.signature_bits = q.signature_bits;
-    role.use_pss = q.use_pss;
-    role.basic_constraints_valid_for_non_ca = q.basic_constraints_valid_for_non_ca;
-    let csr = parse_csr(&q.csr)?;
-    let reference = if reference.is_empty() { role.issuer_ref.clone() } else { reference.to_owned() };
-    let signer = Signer::open(cx, &reference, Use::Issuing).await?;
-    let mut warnings = Vec::new();
-    if csr.basic_constraints().is_some() {
-        warnings.push("specified CSR contained a Basic Constraints extension that was ignored during issuance".to_owned());
-    }
-    let ignored = [
-        (!q.ask.common_name.is_empty(), "common_name", "use_csr_common_name"),
-        (!q.ask.names.alt_names.is_empty(), "alt_names", "use_csr_sans"),
-    ];
-    for (_, field, setting) in ignored.iter().filter(|(given, ..)| *given) {
-        warnings.push(format!("the {field} field was provided but the role is set with \"{setting}\" set to true"));
-    }
-    let validity = validity_of(cx, &role, &q.ask.validity, &mut warnings)?;
-    let content = Content {
-        subject: csr.subject().to_vec(),
-        spki: csr.key().spki().to_vec(),
-        validity,
-        first: verbatim_first(&role, &csr, &mut warnings),
-        names: csr.names().clone(),
-        last: verbatim_last(&role, &csr),
-    };
-    let made = certify(cx, &signer, &role, content, warnings).await?;
-    reply(cx, &signer, &role, format, made, None, q.ask.remove_roots_from_chain).await
-}
-
-/// Uses of the key as the request names them, but those of authorities.
-fn verbatim_first(role: &Role, csr: &Csr, warnings: &mut Vec<String>) -> Extensions {
-    let mut extensions = Extensions::default();
-    let asked = csr.key_uses().unwrap_or_else(|| uses::key_uses(&role.key_usage));
-    let kept = asked.without(KeyUses::CERT_SIGN | KeyUses::CRL_SIGN);
-    if kept != asked {
-        warnings.push("uses of the key that only an authority has were left out: signing certificates and lists".to_owned());
-    }
-    if !kept.is_empty() {
-        extensions.key_usage(kept);
-    }
-    let named = uses::extended(&[], csr.extended_key_usage());
-    let extended = if named.is_empty() { uses::extended(&role.ext_key_usage, &role.ext_key_usage_oids) } else { named };
-    extensions.extended_key_usage(&extended);
-    if role.basic_constraints_valid_for_non_ca {
-        extensions.basic_constraints(BasicConstraints::default());
-    }
-    extensions
-}
-
-/// What the request asks for besides, without what is made here and what only an authority has.
-fn verbatim_last(_: &Role, csr: &Csr) -> Extensions {
-    const NOT_COPIED: [&str; 12] = [
-        "2.5.29.14",
-        "2.5.29.15",
-        "2.5.29.17",
-        "2.5.29.19",
-        "2.5.29.30",
-        "2.5.29.31",
-        "2.5.29.35",
-        "2.5.29.36",
-        "2.5.29.37",
-        "2.5.29.46",
-        "2.5.29.54",
-        "1.3.6.1.5.5.7.1.1",
-    ];
-    let mut extensions = Extensions::default();
-    csr.extensions().iter().filter(|e| !NOT_COPIED.contains(&e.oid.as_str())).for_each(|e| extensions.copy(e));
-    extensions
-}
-
 /// The subject's name: the role's fields, and what was asked for.
 fn subject_of(role: &Role, common_name: &str, ask: &Ask) -> Subject {
     Subject {
@@ -552,7 +371,7 @@ fn last_extensions(role: &Role) -> Result<Extensions> {
     Ok(extensions)
 }
 
-fn validity_of(cx: &Cx, role: &Role, ask: &validity::Ask, warnings: &mut Vec<String>) -> Result<Validity> {
+pub(super) fn validity_of(cx: &Cx, role: &Role, ask: &validity::Ask, warnings: &mut Vec<String>) -> Result<Validity> {
     let (after, before) = (role.not_after_bound.as_str(), role.not_before_bound.as_str());
     if after == "forbid" && !ask.not_after.is_empty() {
         return Err(Error::bad_request("not_after_bound is set to forbid. not_after cannot be provided."));
@@ -604,8 +423,24 @@ fn validity_of(cx: &Cx, role: &Role, ask: &validity::Ask, warnings: &mut Vec<Str
     Ok(validity)
 }
 
+/// Names that no one reads in another way: a request can hold any bytes where names stand.
+fn check_form(names: &Names) -> Result<()> {
+    let host = |name: &String| {
+        !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_graphic() && !b"/:@[]".contains(&b))
+    };
+    let mail = |name: &String| name.split_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty());
+    let graphic = |name: &String| name.bytes().all(|b| b.is_ascii_graphic());
+    let bad = names.dns.iter().find(|name| !host(name));
+    let bad = bad.or_else(|| names.email.iter().find(|name| !mail(name) || !graphic(name)));
+    match bad.or_else(|| names.uri.iter().find(|uri| !subject::is_uri(uri))) {
+        Some(bad) => Err(Error::bad_request(format!("{bad:?} is no name that a certificate can have"))),
+        None => Ok(()),
+    }
+}
+
 /// Signs and, unless the role says otherwise, keeps a certificate. The one function that does, for whoever asks.
 pub(super) async fn certify(cx: &Cx, signer: &Signer, role: &Role, content: Content, warnings: Vec<String>) -> Result<Made> {
+    check_form(&content.names)?;
     constraints::check(&signer.certificate, &content.names)?;
     let validity = content.validity.within(&signer.certificate, signer.issuer.leaf_not_after)?;
     let urls = Urls::of(cx, &signer.issuer).await?;
@@ -641,7 +476,7 @@ pub(super) async fn certify(cx: &Cx, signer: &Signer, role: &Role, content: Cont
 }
 
 /// What the caller gets: the certificate, its chain, its key; with a lease if the role says so.
-async fn reply(
+pub(super) async fn reply(
     cx: &Cx,
     signer: &Signer,
     role: &Role,
@@ -652,19 +487,20 @@ async fn reply(
 ) -> Result<Reply> {
     let mut chain = signer.issuer.chain_der(cx).await?;
     if no_roots {
-        // Only the last can be one that signed itself; an issuer's id says which.
         let mut kept = Vec::new();
         for der in chain {
-            let read = coffer_crypto::x509::Certificate::from_der(&der).map_err(Error::internal)?;
-            if !read.is_self_signed() {
+            if !Certificate::from_der(&der).map_err(Error::internal)?.is_self_issued() {
                 kept.push(der);
             }
         }
         chain = kept;
     }
     let private = key.as_ref().map(|(private, _)| private);
-    let mut shown = Object::new()
-        .with("ca_chain", chain.iter().map(|der| format.certificate(der)).collect::<Vec<_>>())
+    let mut shown = Object::new();
+    if !chain.is_empty() {
+        shown.insert("ca_chain", chain.iter().map(|der| format.certificate(der)).collect::<Vec<_>>());
+    }
+    shown = shown
         .with("certificate", Json::String(format.whole("CERTIFICATE", &made.der, private, &chain)?))
         .with("expiration", made.validity.not_after)
         .with("issuing_ca", format.certificate(&signer.issuer.certificate.0))

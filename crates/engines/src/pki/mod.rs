@@ -29,10 +29,11 @@ mod tidy;
 mod urls;
 mod uses;
 mod validity;
+mod verbatim;
 
 use crate::keyring::{Keyring, Materials};
 use coffer_crypto::x509::Certificate;
-use coffer_engine::{Ctx, Declare, Engine, Mount};
+use coffer_engine::{Ctx, Declare, Engine, Mount, Request};
 use coffer_types::{Error, Kind, Result};
 use quick_cache::sync::Cache;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ impl Engine for Pki {
         authority::declare(d);
         role::declare(d);
         leaf::declare(d);
+        verbatim::declare(d);
         revoke::declare(d);
         certificates::declare(d);
         tidy::declare(d);
@@ -83,6 +85,27 @@ fn keyring(cx: &Cx) -> Keyring {
 /// What the mount does by the clock: says whether there is more to do at once.
 async fn beat(cx: Cx) -> Result<bool> {
     tidy::beat(&cx).await
+}
+
+/// List in pages.
+#[derive(Request)]
+struct Page {
+    /// The key after which the page begins.
+    #[field(query, default)]
+    after: String,
+    /// How many at most; 0 for all.
+    #[field(query, default)]
+    limit: i64,
+}
+
+impl Page {
+    fn after(&self) -> Option<&str> {
+        (!self.after.is_empty()).then_some(self.after.as_str())
+    }
+
+    fn limit(&self) -> usize {
+        usize::try_from(self.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX)
+    }
 }
 
 fn unsupported_path() -> Error {

@@ -1,6 +1,6 @@
 //! Roles: what certificates may be issued, and what stands in them.
 
-use super::{Cx, Pki, issuer, keys, subject, validity};
+use super::{Cx, Page, Pki, issuer, keys, subject, validity};
 use coffer_crypto::x509::{Oid, Policy};
 use coffer_engine::{Declare, Record, Reply, Request};
 use coffer_types::{Cidr, Error, Json, Object, Result, Span};
@@ -326,21 +326,8 @@ pub(super) fn declare(d: &mut Declare<Pki>) {
         .delete(delete);
 }
 
-/// List the roles.
-#[derive(Request)]
-struct List {
-    /// The name after which the list begins.
-    #[field(query, default)]
-    after: String,
-    /// How many at most; 0 for all.
-    #[field(query, default)]
-    limit: i64,
-}
-
-async fn list(cx: Cx, ask: List) -> Result<Reply> {
-    let after = (!ask.after.is_empty()).then_some(ask.after.as_str());
-    let limit = usize::try_from(ask.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-    Ok(Reply::list(cx.view.children("role/", after, limit).await?))
+async fn list(cx: Cx, ask: Page) -> Result<Reply> {
+    Ok(Reply::list(cx.view.children("role/", ask.after(), ask.limit()).await?))
 }
 
 /// Name a role.
@@ -398,18 +385,26 @@ async fn save(cx: &Cx, name: &str, mut role: Role, change: Change) -> Result<Rep
     role.policies = policies.map_or(Ok(kept), |given| read_policies(&given))?;
     role.check()?;
     let mut warnings = Vec::new();
+    if issuer::find(cx, &role.issuer_ref).await?.is_none() {
+        warnings.push(if role.issuer_ref == "default" {
+            "Issuing Certificate was set to default, but no default issuing certificate (configurable at /config/issuers) is currently set"
+                .to_owned()
+        } else {
+            format!("Issuing Certificate was set to {} but no issuing certificate currently has that name", role.issuer_ref)
+        });
+    }
     if role.no_store && role.generate_lease {
         role.generate_lease = false;
         warnings.push(
             "mutually exclusive values no_store=true and generate_lease=true were both specified; no_store=true takes priority"
                 .to_owned(),
         );
-    }
-    if role.issuer_ref != "default" && issuer::find(cx, &role.issuer_ref).await?.is_none() {
-        warnings.push(format!(
-            "Issuing Certificate was set to {} but no issuing certificate currently has that name",
-            role.issuer_ref
-        ));
+    } else if role.generate_lease {
+        warnings.push(
+            "it is encouraged to disable generate_lease and rely on PKI's native capabilities when possible; this option can cause \
+             instance-wide issues with large numbers of issued certificates"
+                .to_owned(),
+        );
     }
     cx.view.put(&format!("role/{name}"), &role)?;
     Ok(warnings.into_iter().fold(Reply::data(role.show()), Reply::warn))

@@ -43,6 +43,14 @@ impl Signer {
             return Err(failed(format!("unable to use issuer {}: its private key is not here", issuer.id)));
         }
         let certificate = issuer.parsed(cx)?;
+        let may = match usage {
+            Use::Issuing => certificate.may_sign_certificates(),
+            Use::CrlSigning => certificate.may_sign_lists(),
+            Use::OcspSigning | Use::ReadOnly => true,
+        };
+        if !may {
+            return Err(failed(format!("the key usage of issuer {}'s certificate does not allow {}", issuer.id, usage.name())));
+        }
         let key = keys::material(cx, &issuer.key_id).await?;
         Ok(Self { issuer, certificate, key })
     }

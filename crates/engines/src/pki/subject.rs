@@ -45,7 +45,7 @@ pub(super) struct Ask {
 pub(super) struct AskNames {
     /// Names of hosts and addresses of mail, between commas.
     #[field(default)]
-    pub(super) alt_names: Vec<String>,
+    pub(super) alt_names: String,
     /// IP addresses.
     #[field(default)]
     pub(super) ip_sans: Vec<String>,
@@ -94,7 +94,7 @@ impl AskNames {
     /// What is no IP address, URI or other name.
     pub(super) fn read(&self) -> Result<Names> {
         let mut names = Names::default();
-        for name in &self.alt_names {
+        for name in self.alt_names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             add_host_or_mail(&mut names, name)?;
         }
         for text in self.ip_sans.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {

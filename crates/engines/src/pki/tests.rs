@@ -667,3 +667,70 @@ fn templates_name_the_caller() {
         assert_ne!(w.said("issue/r", &format!(r#"{{"common_name":"{bad}"}}"#)), "ok");
     }
 }
+
+#[test]
+fn names_that_read_in_two_ways_are_refused() {
+    let w = World::with_root();
+    w.role(r#"{"allowed_domains":"example.com","allow_subdomains":true,"enforce_hostnames":false,"key_type":"ec","allowed_user_ids":"*","allowed_uri_sans":"*"}"#);
+    for bad in [
+        r#"{"common_name":"evil.com\u0000.example.com"}"#,
+        r#"{"common_name":"a\nb.example.com"}"#,
+        r#"{"common_name":"a.example.com","user_ids":"a\u0000b"}"#,
+        r#"{"common_name":"a b@c.example.com"}"#,
+        r#"{"common_name":"a@b@c.example.com"}"#,
+    ] {
+        assert_ne!(w.said("issue/r", bad), "ok", "{bad}");
+    }
+    let with = |names: Names| csr("a.example.com", |e| e.alternative_names(&names, false));
+    for hidden in [
+        names(&["evil.com\0.example.com"]),
+        names(&["b.example.com."]),
+        names(&[""]),
+        names(&["a b.example.com"]),
+        Names { email: vec!["a\0@b.example.com".to_owned()], ..Names::default() },
+        Names { uri: vec!["no uri".to_owned()], ..Names::default() },
+    ] {
+        let body = format!(r#"{{"csr":{}}}"#, with(hidden.clone()));
+        assert_ne!(w.said("sign/r", &body), "ok", "{hidden:?}");
+        assert_eq!(w.said("sign-verbatim", &body) == "ok", hidden.dns == ["b.example.com."], "{hidden:?}");
+    }
+}
+
+#[test]
+fn an_authority_whose_key_may_not_sign_does_not() {
+    let key = PrivateKey::generate(KeyKind::P256).unwrap();
+    let public = key.public().unwrap();
+    let name = Subject { common_name: "no signer".to_owned(), ..Subject::default() }.to_der();
+    let mut extensions = Extensions::default();
+    extensions.key_usage(KeyUses::DIGITAL_SIGNATURE);
+    extensions.basic_constraints(BasicConstraints { authority: true, path_length: None });
+    let draft = coffer_crypto::x509::Draft {
+        serial: &[7],
+        issuer: &name,
+        subject: &name,
+        not_before: 0,
+        not_after: coffer_crypto::x509::LAST_SECOND,
+        spki: public.spki(),
+        extensions: &extensions,
+    };
+    let made = pem("CERTIFICATE", &draft.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap());
+    let w = World::new();
+    w.post("config/ca", &format!(r#"{{"pem_bundle":{}}}"#, quoted(&(made + &key.to_pkcs8_pem().unwrap())))).unwrap();
+    w.role(r#"{"allow_any_name":true,"key_type":"ec"}"#);
+    assert!(w.said("issue/r", r#"{"common_name":"a"}"#).contains("requested usage issuing-certificates"));
+    let said = w.said("issuer/default", r#"{"usage":"issuing-certificates"}"#);
+    assert_eq!(said, "ok");
+    assert!(w.said("issue/r", r#"{"common_name":"a"}"#).contains("does not allow issuing-certificates"));
+}
+
+#[test]
+fn an_intermediate_is_taken_back_by_its_issuer() {
+    let w = World::with_root();
+    let below = w.post("intermediate/generate/internal", r#"{"common_name":"Int CA","key_type":"ec"}"#).unwrap();
+    let signed = w.post("root/sign-intermediate", &format!(r#"{{"csr":{},"ttl":"100h"}}"#, quoted(&at(&below, "csr")))).unwrap();
+    w.post("intermediate/set-signed", &format!(r#"{{"certificate":{}}}"#, quoted(&at(&signed, "certificate")))).unwrap();
+    let serial = at(&signed, "serial_number");
+    assert_eq!(w.said("revoke", &format!(r#"{{"serial_number":"{serial}"}}"#)), "ok");
+    let root = at(&w.get("issuer/root").unwrap(), "issuer_id");
+    assert_eq!(at(&w.get(&format!("cert/{serial}")).unwrap(), "issuer_id"), root);
+}
