@@ -17,6 +17,8 @@ const PRIME256V1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const SECP521R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x23];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+/// RFC 9881; behind it 17, 18 or 19 for ML-DSA-44, -65 and -87.
+const ML_DSA: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03];
 
 /// The kind of key in a SubjectPublicKeyInfo, if it is a whole one.
 pub(super) fn kind_of_spki(document: &[u8]) -> Option<KeyKind> {
@@ -30,12 +32,40 @@ pub(super) fn kind_of_spki(document: &[u8]) -> Option<KeyKind> {
     if oid == ED25519 {
         return (parameters.is_empty() && bits.len() == 32).then_some(KeyKind::Ed25519);
     }
+    if let Some((kind, length)) = lattice(oid) {
+        return (parameters.is_empty() && bits.len() == length).then_some(kind);
+    }
     if oid != EC_PUBLIC_KEY {
         return None;
     }
     let (curve, rest) = value(parameters, OID)?;
     let kind = [(PRIME256V1, KeyKind::P256), (SECP384R1, KeyKind::P384), (SECP521R1, KeyKind::P521)];
     rest.is_empty().then(|| kind.into_iter().find(|(oid, _)| *oid == curve).map(|(_, kind)| kind)).flatten()
+}
+
+/// The kind of ML-DSA key, and how long its public half is (FIPS 204 table 2).
+fn lattice(oid: &[u8]) -> Option<(KeyKind, usize)> {
+    match oid.strip_prefix(ML_DSA)? {
+        [17] => Some((KeyKind::MlDsa44, 1312)),
+        [18] => Some((KeyKind::MlDsa65, 1952)),
+        [19] => Some((KeyKind::MlDsa87, 2592)),
+        _ => None,
+    }
+}
+
+/// The kind, if this is the PKCS#8 document of an ML-DSA key.
+pub(super) fn lattice_of_pkcs8(document: &[u8]) -> Option<KeyKind> {
+    let (body, _) = value(document, SEQUENCE)?;
+    let (_, body) = value(body, INTEGER)?;
+    let (algorithm, _) = value(body, SEQUENCE)?;
+    Some(lattice(value(algorithm, OID)?.0)?.0)
+}
+
+/// The seed in the PKCS#8 document of an ML-DSA key: `[0] IMPLICIT OCTET STRING` (RFC 9881 section 6).
+pub(super) fn seed_of_pkcs8(document: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let inner = inside_pkcs8(document)?;
+    let (seed, rest) = value(&inner, 0x80)?;
+    (rest.is_empty() && seed.len() == 32).then(|| Zeroizing::new(seed.to_vec()))
 }
 
 /// What the library takes for a key: the SubjectPublicKeyInfo, of Ed25519 the bare bytes.
@@ -118,6 +148,14 @@ pub(super) fn ec_spki(kind: KeyKind, x: &[u8], y: &[u8]) -> Option<Vec<u8>> {
     }
     let algorithm = tagged(SEQUENCE, &[&tagged(OID, &[EC_PUBLIC_KEY]), &tagged(OID, &[curve])]);
     Some(tagged(SEQUENCE, &[&algorithm, &tagged(BIT_STRING, &[&[0, 4], x, y])]))
+}
+
+/// The SubjectPublicKeyInfo of the bare bytes of an ML-DSA key.
+pub(super) fn lattice_spki(kind: KeyKind, bytes: &[u8]) -> Option<Vec<u8>> {
+    let oid = [ML_DSA, &[17 + u8::from(kind == KeyKind::MlDsa65) + 2 * u8::from(kind == KeyKind::MlDsa87)]].concat();
+    let algorithm = tagged(SEQUENCE, &[&tagged(OID, &[&oid])]);
+    let (known, length) = lattice(&oid)?;
+    (known == kind && bytes.len() == length).then(|| tagged(SEQUENCE, &[&algorithm, &tagged(BIT_STRING, &[&[0], bytes])]))
 }
 
 pub(super) fn ed25519_spki(bytes: &[u8]) -> Option<Vec<u8>> {

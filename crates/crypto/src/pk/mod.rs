@@ -1,12 +1,13 @@
-//! Asymmetric keys: RSA (RFC 8017), ECDSA on the NIST curves (FIPS 186-5) and Ed25519 (RFC 8032), as PKCS#8 (RFC 5958) and
-//! SubjectPublicKeyInfo (RFC 5280). One [`PrivateKey`] and one [`PublicKey`] for whoever signs or checks: transit, certificates,
+//! Asymmetric keys: RSA (RFC 8017), ECDSA and ECDH on the NIST curves (FIPS 186-5, SP 800-56A), Ed25519 (RFC 8032) and ML-DSA
+//! (FIPS 204), as PKCS#8 (RFC 5958) and SubjectPublicKeyInfo (RFC 5280). One [`PrivateKey`] and one [`PublicKey`] for whoever signs or checks: transit, certificates,
 //! tokens.
 
 mod der;
 mod numbers;
+mod padding;
 mod private;
-mod pss;
 mod public;
+mod raw;
 
 pub(crate) use der::pem;
 pub use numbers::{RsaNumbers, decimal, from_decimal};
@@ -25,6 +26,10 @@ pub enum KeyKind {
     P384,
     P521,
     Ed25519,
+    /// FIPS 204; the private key is its seed of 32 bytes.
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
 }
 
 /// How a message is signed. Each fits some kinds of keys only; another is [`PkError::Mismatch`].
@@ -32,23 +37,39 @@ pub enum KeyKind {
 pub enum Scheme {
     /// RSASSA-PKCS1-v1_5.
     Pkcs1(Algorithm),
+    /// RSASSA-PKCS1-v1_5 of a value that is given whole, with no word of its digest's kind: what older protocols sign. Takes
+    /// [`Message::Digest`] alone.
+    Pkcs1Bare,
     /// RSASSA-PSS, MGF1 with the same digest, the salt as long as the digest.
     Pss(Algorithm),
     /// As `Pss`, but checking takes a salt of any length, as others make them.
     PssAnySalt(Algorithm),
+    /// As `Pss`, with a salt of just so many bytes.
+    PssSalt(Algorithm, usize),
+    /// As `Pss`, with the longest salt that fits the key; in checking, the same as `PssAnySalt`.
+    PssLongestSalt(Algorithm),
     /// ECDSA, the signature as ASN.1 `SEQUENCE { r, s }`.
     EcdsaAsn1(Algorithm),
     /// ECDSA, the signature as `r || s`, each as long as the curve's order.
     EcdsaFixed(Algorithm),
     /// Ed25519, which hashes by itself.
     Ed25519,
+    /// ML-DSA with an empty context, which hashes by itself.
+    MlDsa,
+}
+
+impl Scheme {
+    pub(super) const fn is_rsa(self) -> bool {
+        !matches!(self, Self::EcdsaAsn1(_) | Self::EcdsaFixed(_) | Self::Ed25519 | Self::MlDsa)
+    }
 }
 
 /// A message to sign or to check.
 #[derive(Debug, Clone, Copy)]
 pub enum Message<'a> {
     Whole(&'a [u8]),
-    /// Its digest by the scheme's algorithm. ECDSA takes one of any length, as its standard does; Ed25519 has none.
+    /// Its digest by the scheme's algorithm. ECDSA takes one of any length, as its standard does; Ed25519 and
+    /// ML-DSA have none.
     Digest(&'a [u8]),
 }
 

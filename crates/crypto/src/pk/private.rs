@@ -1,14 +1,18 @@
 //! Keys that sign and decrypt.
 
 use super::numbers::RsaNumbers;
-use super::{KeyKind, Message, PkError, PublicKey, RsaPadding, Scheme, der, digest_of, ec_digest_of};
+use super::{KeyKind, Message, PkError, PublicKey, RsaPadding, Scheme, der, digest_of, ec_digest_of, raw};
 use crate::digest::Algorithm;
+use aws_lc_rs::agreement;
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der};
 use aws_lc_rs::rsa::{
     KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512,
     OaepPrivateDecryptingKey, Pkcs1PrivateDecryptingKey, PrivateDecryptingKey,
 };
-use aws_lc_rs::signature::{self as lib, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair};
+use aws_lc_rs::signature::{
+    self as lib, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, PqdsaKeyPair, PqdsaSigningAlgorithm, RsaEncoding,
+    RsaKeyPair,
+};
 use std::fmt;
 use std::sync::OnceLock;
 use zeroize::Zeroizing;
@@ -28,6 +32,7 @@ enum Inner {
         fixed: OnceLock<Box<EcdsaKeyPair>>,
     },
     Ed25519(Box<Ed25519KeyPair>),
+    MlDsa(Box<PqdsaKeyPair>),
 }
 
 impl PrivateKey {
@@ -52,16 +57,26 @@ impl PrivateKey {
                 let pair = Ed25519KeyPair::generate().map_err(|_| PkError::Failed)?;
                 return Ok(Self { kind, inner: Inner::Ed25519(Box::new(pair)) });
             }
+            KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => {
+                let pair = PqdsaKeyPair::generate(lattice(kind)?).map_err(|_| PkError::Failed)?;
+                return Ok(Self { kind, inner: Inner::MlDsa(Box::new(pair)) });
+            }
             curve => EcdsaKeyPair::generate(signing(curve)?.0).map_err(|_| PkError::Failed)?,
         };
         Ok(Self { kind, inner: Inner::Ec { asn1: Box::new(pair), fixed: OnceLock::new() } })
     }
 
-    /// Reads unencrypted PKCS#8 DER of any kind.
+    /// Reads unencrypted PKCS#8 DER of any kind; of ML-DSA only with the seed (RFC 9881), of which the rest is made.
     ///
     /// # Errors
     /// [`PkError::Malformed`].
     pub fn from_pkcs8(document: &[u8]) -> Result<Self, PkError> {
+        if let Some(kind) = der::lattice_of_pkcs8(document) {
+            let pair = PqdsaKeyPair::from_pkcs8(lattice(kind)?, document).map_err(|_| PkError::Malformed)?;
+            // An expanded key without its seed could not be written again.
+            pair.to_pkcs8v1().map_err(|_| PkError::Malformed)?;
+            return Ok(Self { kind, inner: Inner::MlDsa(Box::new(pair)) });
+        }
         if let Ok(pair) = RsaKeyPair::from_pkcs8(document) {
             return Self::rsa(pair);
         }
@@ -98,6 +113,24 @@ impl PrivateKey {
     pub fn from_ed25519_seed(seed: &[u8]) -> Result<Self, PkError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| PkError::Malformed)?;
         Ok(Self { kind: KeyKind::Ed25519, inner: Inner::Ed25519(Box::new(pair)) })
+    }
+
+    /// The ML-DSA key of a seed of 32 bytes.
+    ///
+    /// # Errors
+    /// [`PkError::Malformed`] for another length, [`PkError::Mismatch`] for another kind.
+    pub fn from_ml_dsa_seed(kind: KeyKind, seed: &[u8]) -> Result<Self, PkError> {
+        let pair = PqdsaKeyPair::from_seed(lattice(kind)?, seed).map_err(|_| PkError::Malformed)?;
+        Ok(Self { kind, inner: Inner::MlDsa(Box::new(pair)) })
+    }
+
+    /// The seed of an ML-DSA key, 32 bytes.
+    ///
+    /// # Errors
+    /// [`PkError::Mismatch`] for other kinds.
+    pub fn ml_dsa_seed(&self) -> Result<Zeroizing<Vec<u8>>, PkError> {
+        let Inner::MlDsa(_) = &self.inner else { return Err(PkError::Mismatch) };
+        der::seed_of_pkcs8(&self.to_pkcs8()?).ok_or(PkError::Failed)
     }
 
     /// The EC key of a scalar, big-endian.
@@ -174,10 +207,11 @@ impl PrivateKey {
             Inner::Rsa(pair) => AsDer::<Pkcs8V1Der<'_>>::as_der(&**pair).map_err(failed)?.as_ref().to_vec(),
             Inner::Ec { asn1, .. } => asn1.to_pkcs8v1().map_err(failed)?.as_ref().to_vec(),
             Inner::Ed25519(pair) => pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec(),
+            Inner::MlDsa(pair) => pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec(),
         }))
     }
 
-    /// The older form that tools expect of RSA (PKCS#1) and EC (SEC1) keys, as PEM; PKCS#8 of Ed25519.
+    /// The older form that tools expect of RSA (PKCS#1) and EC (SEC1) keys, as PEM; PKCS#8 of others.
     ///
     /// # Errors
     /// [`PkError::Failed`].
@@ -185,7 +219,7 @@ impl PrivateKey {
         let label = match &self.inner {
             Inner::Rsa(_) => "RSA PRIVATE KEY",
             Inner::Ec { .. } => "EC PRIVATE KEY",
-            Inner::Ed25519(_) => "PRIVATE KEY",
+            Inner::Ed25519(_) | Inner::MlDsa(_) => "PRIVATE KEY",
         };
         Ok(der::pem(label, &self.to_traditional_der()?))
     }
@@ -201,7 +235,7 @@ impl PrivateKey {
                 let document = AsDer::<EcPrivateKeyRfc5915Der<'_>>::as_der(&asn1.private_key()).map_err(|_| PkError::Failed)?;
                 Ok(Zeroizing::new(document.as_ref().to_vec()))
             }
-            Inner::Ed25519(_) => self.to_pkcs8(),
+            Inner::Ed25519(_) | Inner::MlDsa(_) => self.to_pkcs8(),
         }
     }
 
@@ -236,6 +270,7 @@ impl PrivateKey {
             Inner::Rsa(pair) => pair.public_key().as_der().map_err(failed)?,
             Inner::Ec { asn1, .. } => asn1.public_key().as_der().map_err(failed)?,
             Inner::Ed25519(pair) => pair.public_key().as_der().map_err(failed)?,
+            Inner::MlDsa(pair) => pair.public_key().as_der().map_err(failed)?,
         };
         PublicKey::from_spki(document.as_ref())
     }
@@ -245,8 +280,10 @@ impl PrivateKey {
     pub fn sign(&self, scheme: Scheme, message: Message<'_>) -> Result<Vec<u8>, PkError> {
         let failed = |_| PkError::Failed;
         match (&self.inner, scheme) {
-            (Inner::Rsa(pair), Scheme::Pkcs1(algorithm) | Scheme::Pss(algorithm) | Scheme::PssAnySalt(algorithm)) => {
-                let encoding = rsa_encoding(scheme).ok_or(PkError::Unsupported)?;
+            (Inner::Rsa(pair), scheme) if scheme.is_rsa() => {
+                let Some((encoding, algorithm)) = rsa_encoding(scheme) else {
+                    return raw::sign(&self.rsa_numbers()?, scheme, message);
+                };
                 let digest = library_digest(algorithm, &digest_of(algorithm, message)?)?;
                 let mut out = vec![0; pair.public_modulus_len()];
                 pair.sign_digest(encoding, &digest, &mut out).map_err(failed)?;
@@ -268,6 +305,15 @@ impl PrivateKey {
                 Message::Whole(bytes) => Ok(pair.try_sign(bytes).map_err(failed)?.as_ref().to_vec()),
                 Message::Digest(_) => Err(PkError::Mismatch),
             },
+            (Inner::MlDsa(pair), Scheme::MlDsa) => match message {
+                Message::Whole(bytes) => {
+                    let mut out = vec![0; pair.algorithm().signature_len()];
+                    let length = pair.sign(bytes, &mut out).map_err(failed)?;
+                    out.truncate(length);
+                    Ok(out)
+                }
+                Message::Digest(_) => Err(PkError::Mismatch),
+            },
             _ => Err(PkError::Mismatch),
         }
     }
@@ -275,6 +321,24 @@ impl PrivateKey {
     fn sign_ec(&self, pair: &EcdsaKeyPair, algorithm: Algorithm, message: Message<'_>) -> Result<Vec<u8>, PkError> {
         let digest = ec_digest(self.kind, &ec_digest_of(self.kind, algorithm, message)?)?;
         Ok(pair.sign_digest(&digest).map_err(|_| PkError::Failed)?.as_ref().to_vec())
+    }
+
+    /// The secret that this key and another's public half make together (ECDH, SP 800-56A section 5.7.1.2): the point's x coordinate,
+    /// as long as the field's elements. It is not uniformly random: derive keys of it.
+    ///
+    /// # Errors
+    /// [`PkError::Mismatch`] where the two are not on one NIST curve.
+    pub fn agree(&self, peer: &PublicKey) -> Result<Zeroizing<Vec<u8>>, PkError> {
+        let algorithm = match self.kind {
+            kind if kind != peer.kind() => return Err(PkError::Mismatch),
+            KeyKind::P256 => &agreement::ECDH_P256,
+            KeyKind::P384 => &agreement::ECDH_P384,
+            KeyKind::P521 => &agreement::ECDH_P521,
+            _ => return Err(PkError::Mismatch),
+        };
+        let own = agreement::PrivateKey::from_private_key(algorithm, &self.ec_scalar()?).map_err(|_| PkError::Failed)?;
+        let peer = agreement::UnparsedPublicKey::new(algorithm, peer.bits());
+        agreement::agree(&own, peer, PkError::Refused, |secret| Ok(Zeroizing::new(secret.to_vec())))
     }
 
     /// # Errors
@@ -319,6 +383,15 @@ fn signing(kind: KeyKind) -> Result<(&'static EcdsaSigningAlgorithm, &'static Ec
     }
 }
 
+fn lattice(kind: KeyKind) -> Result<&'static PqdsaSigningAlgorithm, PkError> {
+    match kind {
+        KeyKind::MlDsa44 => Ok(&lib::ML_DSA_44_SIGNING),
+        KeyKind::MlDsa65 => Ok(&lib::ML_DSA_65_SIGNING),
+        KeyKind::MlDsa87 => Ok(&lib::ML_DSA_87_SIGNING),
+        _ => Err(PkError::Mismatch),
+    }
+}
+
 const fn fitted_length(kind: KeyKind) -> usize {
     match kind {
         KeyKind::P256 => 32,
@@ -327,14 +400,20 @@ const fn fitted_length(kind: KeyKind) -> usize {
     }
 }
 
-fn rsa_encoding(scheme: Scheme) -> Option<&'static dyn RsaEncoding> {
+/// The library's name of a scheme, where it has it.
+fn rsa_encoding(scheme: Scheme) -> Option<(&'static dyn RsaEncoding, Algorithm)> {
+    let scheme = match scheme {
+        Scheme::PssAnySalt(algorithm) => Scheme::Pss(algorithm),
+        Scheme::PssSalt(algorithm, length) if length == algorithm.bytes() => Scheme::Pss(algorithm),
+        other => other,
+    };
     Some(match scheme {
-        Scheme::Pkcs1(Algorithm::Sha256) => &lib::RSA_PKCS1_SHA256,
-        Scheme::Pkcs1(Algorithm::Sha384) => &lib::RSA_PKCS1_SHA384,
-        Scheme::Pkcs1(Algorithm::Sha512) => &lib::RSA_PKCS1_SHA512,
-        Scheme::Pss(Algorithm::Sha256) | Scheme::PssAnySalt(Algorithm::Sha256) => &lib::RSA_PSS_SHA256,
-        Scheme::Pss(Algorithm::Sha384) | Scheme::PssAnySalt(Algorithm::Sha384) => &lib::RSA_PSS_SHA384,
-        Scheme::Pss(Algorithm::Sha512) | Scheme::PssAnySalt(Algorithm::Sha512) => &lib::RSA_PSS_SHA512,
+        Scheme::Pkcs1(Algorithm::Sha256) => (&lib::RSA_PKCS1_SHA256, Algorithm::Sha256),
+        Scheme::Pkcs1(Algorithm::Sha384) => (&lib::RSA_PKCS1_SHA384, Algorithm::Sha384),
+        Scheme::Pkcs1(Algorithm::Sha512) => (&lib::RSA_PKCS1_SHA512, Algorithm::Sha512),
+        Scheme::Pss(Algorithm::Sha256) => (&lib::RSA_PSS_SHA256, Algorithm::Sha256),
+        Scheme::Pss(Algorithm::Sha384) => (&lib::RSA_PSS_SHA384, Algorithm::Sha384),
+        Scheme::Pss(Algorithm::Sha512) => (&lib::RSA_PSS_SHA512, Algorithm::Sha512),
         _ => return None,
     })
 }

@@ -1,7 +1,7 @@
 //! Keys that check and encrypt.
 
 use super::private::{ec_digest, library_digest};
-use super::{KeyKind, Message, PkError, RsaPadding, Scheme, der, digest_of, ec_digest_of, pss};
+use super::{KeyKind, Message, PkError, RsaPadding, Scheme, der, digest_of, ec_digest_of, raw};
 use crate::digest::Algorithm;
 use aws_lc_rs::rsa::{
     OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384, OAEP_SHA512_MGF1SHA512, OaepPublicEncryptingKey,
@@ -32,6 +32,9 @@ impl PublicKey {
             KeyKind::P384 => &lib::ECDSA_P384_SHA384_ASN1,
             KeyKind::P521 => &lib::ECDSA_P521_SHA512_ASN1,
             KeyKind::Ed25519 => &lib::ED25519,
+            KeyKind::MlDsa44 => &lib::ML_DSA_44,
+            KeyKind::MlDsa65 => &lib::ML_DSA_65,
+            KeyKind::MlDsa87 => &lib::ML_DSA_87,
         };
         UnparsedPublicKey::new(algorithm, der::key_material(kind, document)).parse().map_err(|_| PkError::Malformed)?;
         Ok(Self { kind, spki: document.to_vec() })
@@ -88,6 +91,14 @@ impl PublicKey {
         Self::from_spki(&der::ed25519_spki(bytes).ok_or(PkError::Malformed)?)
     }
 
+    /// An ML-DSA key of its bare bytes.
+    ///
+    /// # Errors
+    /// [`PkError::Malformed`].
+    pub fn from_ml_dsa(kind: KeyKind, bytes: &[u8]) -> Result<Self, PkError> {
+        Self::from_spki(&der::lattice_spki(kind, bytes).ok_or(PkError::Malformed)?)
+    }
+
     pub const fn kind(&self) -> KeyKind {
         self.kind
     }
@@ -102,7 +113,7 @@ impl PublicKey {
         der::pem("PUBLIC KEY", &self.spki).to_string()
     }
 
-    /// The bits of the SubjectPublicKeyInfo: an EC point, Ed25519's 32 bytes, RSA's PKCS#1 structure.
+    /// The bits of the SubjectPublicKeyInfo: an EC point, the bare bytes of Ed25519 and ML-DSA, RSA's PKCS#1 structure.
     pub fn bits(&self) -> &[u8] {
         der::bits_of_spki(&self.spki).unwrap_or_default()
     }
@@ -121,21 +132,25 @@ impl PublicKey {
             UnparsedPublicKey::new(algorithm, self.material()).verify_digest(digest, signature).is_ok()
         };
         match (self.kind, scheme) {
-            (KeyKind::Rsa(_), Scheme::Pkcs1(algorithm) | Scheme::Pss(algorithm)) => {
-                let parameters: &'static dyn VerificationAlgorithm = match scheme {
-                    Scheme::Pkcs1(Algorithm::Sha256) => &lib::RSA_PKCS1_2048_8192_SHA256,
-                    Scheme::Pkcs1(Algorithm::Sha384) => &lib::RSA_PKCS1_2048_8192_SHA384,
-                    Scheme::Pkcs1(Algorithm::Sha512) => &lib::RSA_PKCS1_2048_8192_SHA512,
-                    Scheme::Pss(Algorithm::Sha256) => &lib::RSA_PSS_2048_8192_SHA256,
-                    Scheme::Pss(Algorithm::Sha384) => &lib::RSA_PSS_2048_8192_SHA384,
-                    Scheme::Pss(Algorithm::Sha512) => &lib::RSA_PSS_2048_8192_SHA512,
-                    _ => return Err(PkError::Unsupported),
+            (KeyKind::Rsa(_), scheme) if scheme.is_rsa() => {
+                let known: Option<(&'static dyn VerificationAlgorithm, _)> = match scheme {
+                    Scheme::Pkcs1(Algorithm::Sha256) => Some((&lib::RSA_PKCS1_2048_8192_SHA256, Algorithm::Sha256)),
+                    Scheme::Pkcs1(Algorithm::Sha384) => Some((&lib::RSA_PKCS1_2048_8192_SHA384, Algorithm::Sha384)),
+                    Scheme::Pkcs1(Algorithm::Sha512) => Some((&lib::RSA_PKCS1_2048_8192_SHA512, Algorithm::Sha512)),
+                    Scheme::Pss(Algorithm::Sha256) => Some((&lib::RSA_PSS_2048_8192_SHA256, Algorithm::Sha256)),
+                    Scheme::Pss(Algorithm::Sha384) => Some((&lib::RSA_PSS_2048_8192_SHA384, Algorithm::Sha384)),
+                    Scheme::Pss(Algorithm::Sha512) => Some((&lib::RSA_PSS_2048_8192_SHA512, Algorithm::Sha512)),
+                    _ => None,
                 };
-                Ok(by(parameters, &library_digest(algorithm, &digest_of(algorithm, message)?)?))
-            }
-            (KeyKind::Rsa(_), Scheme::PssAnySalt(algorithm)) => {
-                let (modulus, exponent) = self.rsa_parts().ok_or(PkError::Failed)?;
-                Ok(pss::verify(algorithm, modulus, exponent, &digest_of(algorithm, message)?, signature))
+                match known {
+                    Some((parameters, algorithm)) => {
+                        Ok(by(parameters, &library_digest(algorithm, &digest_of(algorithm, message)?)?))
+                    }
+                    None => {
+                        let (modulus, exponent) = self.rsa_parts().ok_or(PkError::Failed)?;
+                        raw::verify(modulus, exponent, scheme, message, signature)
+                    }
+                }
             }
             (KeyKind::P256 | KeyKind::P384 | KeyKind::P521, Scheme::EcdsaAsn1(algorithm) | Scheme::EcdsaFixed(algorithm)) => {
                 let digest = ec_digest(self.kind, &ec_digest_of(self.kind, algorithm, message)?)?;
@@ -155,6 +170,15 @@ impl PublicKey {
                 }
                 Message::Digest(_) => Err(PkError::Mismatch),
             },
+            (KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87, Scheme::MlDsa) => {
+                let Message::Whole(bytes) = message else { return Err(PkError::Mismatch) };
+                let algorithm = match self.kind {
+                    KeyKind::MlDsa44 => &lib::ML_DSA_44,
+                    KeyKind::MlDsa65 => &lib::ML_DSA_65,
+                    _ => &lib::ML_DSA_87,
+                };
+                Ok(UnparsedPublicKey::new(algorithm, self.material()).verify(bytes, signature).is_ok())
+            }
             _ => Err(PkError::Mismatch),
         }
     }

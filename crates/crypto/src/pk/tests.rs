@@ -4,16 +4,23 @@ use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-const KINDS: [KeyKind; 5] = [KeyKind::Rsa(2048), KeyKind::P256, KeyKind::P384, KeyKind::P521, KeyKind::Ed25519];
+const KINDS: [KeyKind; 8] = [
+    KeyKind::Rsa(2048),
+    KeyKind::P256,
+    KeyKind::P384,
+    KeyKind::P521,
+    KeyKind::Ed25519,
+    KeyKind::MlDsa44,
+    KeyKind::MlDsa65,
+    KeyKind::MlDsa87,
+];
 const EVERY: [Algorithm; 8] = Algorithm::ALL;
 
 fn schemes(kind: KeyKind) -> Vec<Scheme> {
     match kind {
-        KeyKind::Rsa(_) => [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512]
-            .into_iter()
-            .flat_map(|a| [Scheme::Pkcs1(a), Scheme::Pss(a), Scheme::PssAnySalt(a)])
-            .collect(),
+        KeyKind::Rsa(_) => EVERY.into_iter().flat_map(|a| [Scheme::Pkcs1(a), Scheme::Pss(a), Scheme::PssAnySalt(a)]).collect(),
         KeyKind::Ed25519 => vec![Scheme::Ed25519],
+        KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => vec![Scheme::MlDsa],
         _ => EVERY.into_iter().flat_map(|a| [Scheme::EcdsaAsn1(a), Scheme::EcdsaFixed(a)]).collect(),
     }
 }
@@ -65,6 +72,9 @@ fn a_digest_stands_for_its_message() {
     assert_eq!(rsa.sign(Scheme::Pss(Algorithm::Sha256), Message::Digest(&[7; 31])), Err(PkError::Mismatch));
     let ed = PrivateKey::generate(KeyKind::Ed25519).unwrap();
     assert_eq!(ed.sign(Scheme::Ed25519, Message::Digest(&[0; 64])), Err(PkError::Mismatch));
+    let lattice = PrivateKey::generate(KeyKind::MlDsa44).unwrap();
+    assert_eq!(lattice.sign(Scheme::MlDsa, Message::Digest(&[0; 64])), Err(PkError::Mismatch));
+    assert_eq!(lattice.public().unwrap().verify(Scheme::MlDsa, Message::Digest(&[0; 64]), &[]), Err(PkError::Mismatch));
 }
 
 #[test]
@@ -72,9 +82,7 @@ fn schemes_of_other_keys_are_refused() {
     for kind in KINDS {
         let key = PrivateKey::generate(kind).unwrap();
         for other in KINDS {
-            let same = matches!((kind, other), (KeyKind::Ed25519, KeyKind::Ed25519) | (KeyKind::Rsa(_), KeyKind::Rsa(_)))
-                || schemes(kind) == schemes(other);
-            if !same {
+            if schemes(kind) != schemes(other) {
                 let scheme = schemes(other)[0];
                 assert_eq!(key.sign(scheme, Message::Whole(b"m")), Err(PkError::Mismatch), "{kind:?} {scheme:?}");
                 assert_eq!(key.public().unwrap().verify(scheme, Message::Whole(b"m"), &[1; 64]), Err(PkError::Mismatch));
@@ -86,8 +94,52 @@ fn schemes_of_other_keys_are_refused() {
         }
     }
     assert_eq!(PrivateKey::generate(KeyKind::Rsa(1024)).err(), Some(PkError::Unsupported));
-    let rsa = PrivateKey::generate(KeyKind::Rsa(2048)).unwrap();
-    assert_eq!(rsa.sign(Scheme::Pkcs1(Algorithm::Sha3_256), Message::Whole(b"m")), Err(PkError::Unsupported));
+}
+
+#[test]
+fn two_keys_of_one_curve_make_one_secret() {
+    let curves = [(KeyKind::P256, 32), (KeyKind::P384, 48), (KeyKind::P521, 66)];
+    for (kind, length) in curves {
+        let (a, b) = (PrivateKey::generate(kind).unwrap(), PrivateKey::generate(kind).unwrap());
+        let secret = a.agree(&b.public().unwrap()).unwrap();
+        assert_eq!((secret.len(), &secret), (length, &b.agree(&a.public().unwrap()).unwrap()));
+        assert_ne!(secret, a.agree(&a.public().unwrap()).unwrap());
+        for other in KINDS.into_iter().filter(|other| *other != kind) {
+            let other = PrivateKey::generate(other).unwrap();
+            assert_eq!(a.agree(&other.public().unwrap()).err(), Some(PkError::Mismatch));
+            assert_eq!(other.agree(&a.public().unwrap()).err(), Some(PkError::Mismatch));
+        }
+    }
+    let ed = PrivateKey::generate(KeyKind::Ed25519).unwrap();
+    assert_eq!(ed.agree(&ed.public().unwrap()).err(), Some(PkError::Mismatch), "Ed25519 signs only");
+}
+
+#[test]
+fn an_ml_dsa_key_is_its_seed() {
+    for (kind, public_bytes, signature_bytes) in
+        [(KeyKind::MlDsa44, 1312, 2420), (KeyKind::MlDsa65, 1952, 3309), (KeyKind::MlDsa87, 2592, 4627)]
+    {
+        let key = PrivateKey::from_ml_dsa_seed(kind, &[7; 32]).unwrap();
+        assert_eq!(key.ml_dsa_seed().unwrap().to_vec(), [7; 32]);
+        let public = key.public().unwrap();
+        assert_eq!(public.bits().len(), public_bytes);
+        assert_eq!(PublicKey::from_ml_dsa(kind, public.bits()).unwrap(), public);
+        assert_eq!(key.sign(Scheme::MlDsa, Message::Whole(b"m")).unwrap().len(), signature_bytes);
+        let again = PrivateKey::from_pkcs8(&key.to_pkcs8().unwrap()).unwrap();
+        assert_eq!((again.kind(), again.public().unwrap()), (kind, public.clone()));
+        for length in [0, 31, 33, 64] {
+            assert_eq!(PrivateKey::from_ml_dsa_seed(kind, &vec![7; length]).err(), Some(PkError::Malformed));
+        }
+        assert_eq!(PublicKey::from_ml_dsa(kind, &public.bits()[1..]).err(), Some(PkError::Malformed));
+        let other = if kind == KeyKind::MlDsa44 { KeyKind::MlDsa65 } else { KeyKind::MlDsa44 };
+        assert_eq!(PublicKey::from_ml_dsa(other, public.bits()).err(), Some(PkError::Malformed));
+        let document = key.to_pkcs8().unwrap();
+        for cut in 0..document.len() {
+            assert!(PrivateKey::from_pkcs8(&document[..cut]).is_err(), "{cut}");
+        }
+    }
+    assert_eq!(PrivateKey::from_ml_dsa_seed(KeyKind::P256, &[7; 32]).err(), Some(PkError::Mismatch));
+    assert_eq!(PrivateKey::generate(KeyKind::P256).unwrap().ml_dsa_seed().err(), Some(PkError::Mismatch));
 }
 
 #[test]

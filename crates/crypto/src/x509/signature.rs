@@ -1,5 +1,5 @@
 //! Signatures on certificates, revocation lists and OCSP replies: RSA (PKCS #1 v1.5 and PSS) from 2048 bits, ECDSA on P-256, P-384
-//! and P-521, Ed25519, over SHA-2. Older digests are not known here.
+//! and P-521, Ed25519, over SHA-2; ML-DSA (RFC 9881). Older digests are not known here.
 
 use super::der::{Reader, Result, SEQUENCE};
 use super::write::Writer;
@@ -20,6 +20,9 @@ pub(super) static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     by::ECDSA_P521_SHA384,
     by::ECDSA_P521_SHA512,
     by::ED25519,
+    by::ML_DSA_44,
+    by::ML_DSA_65,
+    by::ML_DSA_87,
     by::RSA_PKCS1_2048_8192_SHA256,
     by::RSA_PKCS1_2048_8192_SHA256_ABSENT_PARAMS,
     by::RSA_PKCS1_2048_8192_SHA384,
@@ -45,10 +48,13 @@ pub enum SignatureAlgorithm {
     EcdsaSha384,
     EcdsaSha512,
     Ed25519,
+    MlDsa44,
+    MlDsa65,
+    MlDsa87,
 }
 
 impl SignatureAlgorithm {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::RsaSha256,
         Self::RsaSha384,
         Self::RsaSha512,
@@ -59,6 +65,9 @@ impl SignatureAlgorithm {
         Self::EcdsaSha384,
         Self::EcdsaSha512,
         Self::Ed25519,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
     ];
 
     /// The algorithm for a key. `bits` of the digest: 256, 384 or 512; 0 takes what fits the key. `pss` counts for RSA alone.
@@ -72,6 +81,9 @@ impl SignatureAlgorithm {
         };
         Some(match (kind, bits, pss) {
             (KeyKind::Ed25519, 256 | 384 | 512, _) => Self::Ed25519,
+            (KeyKind::MlDsa44, 256 | 384 | 512, _) => Self::MlDsa44,
+            (KeyKind::MlDsa65, 256 | 384 | 512, _) => Self::MlDsa65,
+            (KeyKind::MlDsa87, 256 | 384 | 512, _) => Self::MlDsa87,
             (KeyKind::Rsa(_), 256, false) => Self::RsaSha256,
             (KeyKind::Rsa(_), 384, false) => Self::RsaSha384,
             (KeyKind::Rsa(_), 512, false) => Self::RsaSha512,
@@ -88,6 +100,10 @@ impl SignatureAlgorithm {
     /// Whether keys of this kind make such signatures.
     pub const fn fits(self, kind: KeyKind) -> bool {
         match self.scheme() {
+            Scheme::MlDsa => matches!(
+                (self, kind),
+                (Self::MlDsa44, KeyKind::MlDsa44) | (Self::MlDsa65, KeyKind::MlDsa65) | (Self::MlDsa87, KeyKind::MlDsa87)
+            ),
             Scheme::EcdsaAsn1(_) => matches!(kind, KeyKind::P256 | KeyKind::P384 | KeyKind::P521),
             Scheme::Ed25519 => matches!(kind, KeyKind::Ed25519),
             _ => matches!(kind, KeyKind::Rsa(_)),
@@ -107,6 +123,9 @@ impl SignatureAlgorithm {
             Self::EcdsaSha384 => "ECDSAWithSHA384",
             Self::EcdsaSha512 => "ECDSAWithSHA512",
             Self::Ed25519 => "Ed25519",
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
         }
     }
 
@@ -128,6 +147,9 @@ impl SignatureAlgorithm {
             Self::EcdsaSha384 => alg_id::ECDSA_SHA384,
             Self::EcdsaSha512 => alg_id::ECDSA_SHA512,
             Self::Ed25519 => alg_id::ED25519,
+            Self::MlDsa44 => alg_id::ML_DSA_44,
+            Self::MlDsa65 => alg_id::ML_DSA_65,
+            Self::MlDsa87 => alg_id::ML_DSA_87,
         }
     }
 
@@ -147,6 +169,7 @@ impl SignatureAlgorithm {
             Self::EcdsaSha384 => Scheme::EcdsaAsn1(Algorithm::Sha384),
             Self::EcdsaSha512 => Scheme::EcdsaAsn1(Algorithm::Sha512),
             Self::Ed25519 => Scheme::Ed25519,
+            Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => Scheme::MlDsa,
         }
     }
 

@@ -29,12 +29,18 @@ pub enum Spec {
     Rsa3072,
     #[serde(rename = "rsa-4096")]
     Rsa4096,
+    #[serde(rename = "mldsa-44")]
+    MlDsa44,
+    #[serde(rename = "mldsa-65")]
+    MlDsa65,
+    #[serde(rename = "mldsa-87")]
+    MlDsa87,
     #[serde(rename = "hmac")]
     Hmac,
 }
 
 impl Spec {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Aes128Gcm,
         Self::Aes256Gcm,
         Self::ChaCha20Poly1305,
@@ -46,6 +52,9 @@ impl Spec {
         Self::Rsa2048,
         Self::Rsa3072,
         Self::Rsa4096,
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
         Self::Hmac,
     ];
 
@@ -62,6 +71,9 @@ impl Spec {
             Self::Rsa2048 => "rsa-2048",
             Self::Rsa3072 => "rsa-3072",
             Self::Rsa4096 => "rsa-4096",
+            Self::MlDsa44 => "mldsa-44",
+            Self::MlDsa65 => "mldsa-65",
+            Self::MlDsa87 => "mldsa-87",
             Self::Hmac => "hmac",
         }
     }
@@ -91,6 +103,9 @@ impl Spec {
             Self::Rsa2048 => Some(KeyKind::Rsa(2048)),
             Self::Rsa3072 => Some(KeyKind::Rsa(3072)),
             Self::Rsa4096 => Some(KeyKind::Rsa(4096)),
+            Self::MlDsa44 => Some(KeyKind::MlDsa44),
+            Self::MlDsa65 => Some(KeyKind::MlDsa65),
+            Self::MlDsa87 => Some(KeyKind::MlDsa87),
             _ => None,
         }
     }
@@ -101,6 +116,15 @@ impl Spec {
 
     pub const fn is_ec(self) -> bool {
         matches!(self, Self::P256 | Self::P384 | Self::P521)
+    }
+
+    pub const fn is_ml_dsa(self) -> bool {
+        matches!(self, Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87)
+    }
+
+    /// What it signs it hashes by itself.
+    pub const fn hashes_itself(self) -> bool {
+        matches!(self, Self::Ed25519) || self.is_ml_dsa()
     }
 
     pub const fn encrypts(self) -> bool {

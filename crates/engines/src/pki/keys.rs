@@ -29,6 +29,7 @@ pub(super) const fn type_name(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::Rsa(_) => "rsa",
         KeyKind::Ed25519 => "ed25519",
+        KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => "ml-dsa",
         _ => "ec",
     }
 }

@@ -315,7 +315,7 @@ fn check_key(role: &Role, kind: KeyKind) -> Result<()> {
         KeyKind::P256 => 256,
         KeyKind::P384 => 384,
         KeyKind::P521 => 521,
-        KeyKind::Ed25519 => return Ok(()),
+        KeyKind::Ed25519 | KeyKind::MlDsa44 | KeyKind::MlDsa65 | KeyKind::MlDsa87 => return Ok(()),
     };
     if bits < role.key_bits {
         return Err(Error::bad_request(format!(

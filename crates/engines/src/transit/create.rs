@@ -74,32 +74,45 @@ pub(super) async fn make(cx: &Cx, ring: &Keyring, ask: &Create) -> Result<KeyRec
         _ => return Err(Error::bad_request(format!("key_size is not valid for algorithm {}", spec.name()))),
     };
     let mut key = KeyRecord {
-        name: ask.name.clone(),
+        derived: ask.derived,
+        convergent: ask.convergent_encryption,
+        exportable: ask.exportable,
+        plaintext_backup: ask.allow_plaintext_backup,
+        auto_rotate: auto_rotate(ask.auto_rotate_period)?,
+        key_size,
+        ..blank(cx, &ask.name, spec, Origin::Generated)
+    };
+    let version = generate(cx, &key).await?;
+    ring.add(&mut key, &version)?;
+    ring.save(&mut key)?;
+    Ok(key)
+}
+
+/// A key without a version, of which nothing is allowed.
+pub(super) fn blank<E>(cx: &Ctx<E>, name: &str, spec: Spec, origin: Origin) -> KeyRecord {
+    KeyRecord {
+        name: name.to_owned(),
         id: new_id(cx),
         spec,
-        origin: Origin::Generated,
+        origin,
         created: cx.now(),
         rotated: cx.now(),
         latest: 0,
         min_decryption: 1,
         min_encryption: 0,
         min_available: 0,
-        derived: ask.derived,
-        convergent: ask.convergent_encryption,
-        exportable: ask.exportable,
-        plaintext_backup: ask.allow_plaintext_backup,
+        derived: false,
+        convergent: false,
+        exportable: false,
+        plaintext_backup: false,
         deletion_allowed: false,
         soft_deleted: false,
-        auto_rotate: auto_rotate(ask.auto_rotate_period)?,
+        auto_rotate: Span::default(),
         due: None,
-        key_size,
+        key_size: 0,
         backed_up: None,
         restored: None,
-    };
-    let version = generate(cx, &key).await?;
-    ring.add(&mut key, &version)?;
-    ring.save(&mut key)?;
-    Ok(key)
+    }
 }
 
 pub(super) fn new_id<E>(cx: &Ctx<E>) -> String {

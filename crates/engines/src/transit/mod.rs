@@ -3,7 +3,9 @@
 //!
 //! What is absent: nonces of the caller's, even for convergent keys; SHA-1.
 
+mod agree;
 mod batch;
+mod certificate;
 mod cipher;
 mod create;
 mod datakey;
@@ -36,6 +38,8 @@ impl Engine for Transit {
     fn declare(d: &mut Declare<Self>) {
         d.about("Encrypts, signs and derives with keys that never leave it unless they are exportable.");
         create::declare(d);
+        certificate::declare(d);
+        agree::declare(d);
         keys::declare(d);
         cipher::declare(d);
         datakey::declare(d);

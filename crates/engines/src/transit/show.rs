@@ -89,11 +89,11 @@ async fn versions(ring: &Keyring, key: &KeyRecord, context: &str) -> Result<Opti
     Ok(Some(shown))
 }
 
-/// PEM; of Ed25519 the bytes in base64. Empty for a derived key.
+/// PEM; of Ed25519 and ML-DSA the bytes in base64. Empty for a derived key.
 pub(super) fn public_text(spec: Spec, version: &VersionRecord) -> Result<String> {
     if version.public.0.is_empty() {
         return Ok(String::new());
     }
     let public = PublicKey::from_spki(&version.public.0).map_err(Error::internal)?;
-    Ok(if spec == Spec::Ed25519 { STANDARD.encode(public.bits()) } else { public.to_pem() })
+    Ok(if spec.hashes_itself() { STANDARD.encode(public.bits()) } else { public.to_pem() })
 }

@@ -38,7 +38,7 @@ struct Ask {
     /// The digest, in the path.
     #[field(path, default)]
     urlalgorithm: String,
-    /// The digest: sha2-224, sha2-256, sha2-384, sha2-512, sha3-…
+    /// The digest: sha2-224, sha2-256, sha2-384, sha2-512, sha3-…, or none for a prehashed value that RSA signs as it is.
     #[field(default)]
     hash_algorithm: String,
     /// The older name of hash_algorithm.
@@ -55,7 +55,7 @@ struct Ask {
     /// ECDSA: asn1, or jws for `r || s` in base64url.
     #[field(default)]
     marshaling_algorithm: String,
-    /// RSA-PSS: auto or hash.
+    /// RSA-PSS: auto, hash, or so many bytes.
     #[field(default)]
     salt_length: String,
     /// The context of a derived key, in base64.
@@ -76,11 +76,20 @@ struct Ask {
 
 /// How the messages of a call are signed.
 struct How {
-    algorithm: Algorithm,
+    /// Nothing is signed with the value as it is given.
+    algorithm: Option<Algorithm>,
     prehashed: bool,
     pkcs1: bool,
     jws: bool,
-    any_salt: bool,
+    salt: Salt,
+}
+
+#[derive(Clone, Copy)]
+enum Salt {
+    /// The longest in signing, any in checking.
+    Auto,
+    AsDigest,
+    Bytes(usize),
 }
 
 impl Ask {
@@ -99,11 +108,15 @@ impl Ask {
             other => return Err(Error::bad_request(format!("unsupported rsa signature algorithm {other}"))),
         };
         let algorithm = match Algorithm::from_name(name) {
-            Some(algorithm) => algorithm,
-            None if name == "none" => {
-                return Err(Error::bad_request("hash_algorithm=none is not supported; name the digest that was made"));
-            }
+            Some(algorithm) => Some(algorithm),
+            None if name == "none" => None,
             None if name == "sha1" => return Err(Error::bad_request("sha1 is not supported: signatures over it can be forged")),
+            None if name == "mldsa-mu" && self.prehashed => {
+                return Err(Error::bad_request("hash_algorithm=mldsa-mu is not supported; give the message itself"));
+            }
+            None if name == "mldsa-mu" => {
+                return Err(Error::bad_request("hash_algorithm=mldsa-mu requires prehashed=true and a ML-DSA compatible key"));
+            }
             None => return Err(Error::bad_request(format!("invalid hash algorithm {name:?}"))),
         };
         let jws = match self.marshaling_algorithm.as_str() {
@@ -111,16 +124,18 @@ impl Ask {
             "jws" => true,
             other => return Err(Error::bad_request(format!("invalid marshaling type {other:?}"))),
         };
-        let any_salt = match self.salt_length.as_str() {
-            "" | "auto" => true,
-            "hash" => false,
+        let salt = match self.salt_length.as_str() {
+            "" | "auto" => Salt::Auto,
+            "hash" => Salt::AsDigest,
             length => match length.parse::<i64>() {
-                Ok(length) if usize::try_from(length) == Ok(algorithm.bytes()) => false,
-                Ok(_) => return Err(Error::bad_request("salt_length must be auto, hash or the digest's length")),
+                Ok(bytes) => Salt::Bytes(
+                    usize::try_from(bytes)
+                        .map_err(|_| Error::bad_request(format!("salt length is invalid: {bytes} is below zero")))?,
+                ),
                 Err(_) => return Err(Error::bad_request(format!("salt length neither 'auto', 'hash', nor an int: {length}"))),
             },
         };
-        Ok(How { algorithm, prehashed: self.prehashed, pkcs1, jws, any_salt })
+        Ok(How { algorithm, prehashed: self.prehashed, pkcs1, jws, salt })
     }
 
     fn one(&mut self) -> Object {
@@ -137,20 +152,33 @@ impl Ask {
 }
 
 impl How {
-    fn scheme(&self, spec: Spec) -> Scheme {
-        match spec {
-            Spec::Ed25519 => Scheme::Ed25519,
-            spec if spec.is_ec() && self.jws => Scheme::EcdsaFixed(self.algorithm),
-            spec if spec.is_ec() => Scheme::EcdsaAsn1(self.algorithm),
-            _ if self.pkcs1 => Scheme::Pkcs1(self.algorithm),
-            _ if self.any_salt => Scheme::PssAnySalt(self.algorithm),
-            _ => Scheme::Pss(self.algorithm),
+    fn scheme(&self, spec: Spec) -> Result<Scheme> {
+        if spec.hashes_itself() {
+            return Ok(if spec.is_ml_dsa() { Scheme::MlDsa } else { Scheme::Ed25519 });
         }
+        let Some(algorithm) = self.algorithm else {
+            if spec.is_rsa() && self.prehashed && self.pkcs1 {
+                return Ok(Scheme::Pkcs1Bare);
+            }
+            return Err(Error::bad_request(
+                "hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15, and an RSA key",
+            ));
+        };
+        Ok(match spec {
+            spec if spec.is_ec() && self.jws => Scheme::EcdsaFixed(algorithm),
+            spec if spec.is_ec() => Scheme::EcdsaAsn1(algorithm),
+            _ if self.pkcs1 => Scheme::Pkcs1(algorithm),
+            _ => match self.salt {
+                Salt::Auto => Scheme::PssAnySalt(algorithm),
+                Salt::AsDigest => Scheme::Pss(algorithm),
+                Salt::Bytes(bytes) => Scheme::PssSalt(algorithm, bytes),
+            },
+        })
     }
 
     fn message<'a>(&self, spec: Spec, input: &'a [u8]) -> Message<'a> {
-        // Ed25519 hashes by itself; the reference lets the flag pass.
-        if self.prehashed && spec != Spec::Ed25519 { Message::Digest(input) } else { Message::Whole(input) }
+        // Ed25519 and ML-DSA hash by themselves; the reference lets the flag pass.
+        if self.prehashed && !spec.hashes_itself() { Message::Digest(input) } else { Message::Whole(input) }
     }
 }
 
@@ -169,7 +197,7 @@ async fn sign(cx: Cx, mut ask: Ask) -> Result<Reply> {
     items.run(None, None, |item| {
         let input = decoded(item)?;
         let material = used.material(version)?;
-        let (scheme, message) = (how.scheme(key.spec), how.message(key.spec, &input));
+        let (scheme, message) = (how.scheme(key.spec)?, how.message(key.spec, &input));
         let mut reply = Object::new();
         let signature = if key.derived {
             let private = material.derived_ed25519(&needed_context(&key, item)?)?;
@@ -229,7 +257,7 @@ fn checks_signature(used: &Used<'_>, how: &How, item: &Object, input: &[u8], sig
     } else {
         used.material(version)?.public.as_ref().ok_or_else(|| Error::internal("a signing key without its public half"))?
     };
-    public.verify(how.scheme(key.spec), how.message(key.spec, input), &bytes).map_err(|error| refused(error, how))
+    public.verify(how.scheme(key.spec)?, how.message(key.spec, input), &bytes).map_err(|error| refused(error, how))
 }
 
 fn checks_mac(used: &Used<'_>, digest: &str, input: &[u8], tag: &str) -> Result<bool> {
@@ -289,16 +317,13 @@ fn needed_context(key: &KeyRecord, item: &Object) -> Result<Zeroizing<Vec<u8>>> 
 }
 
 fn refused(error: PkError, how: &How) -> Error {
-    match error {
-        PkError::Mismatch if how.prehashed => {
-            Error::bad_request(format!("the input must be a digest of {} bytes, as hash_algorithm says", how.algorithm.bytes()))
+    match (error, how.algorithm) {
+        (PkError::Mismatch, Some(algorithm)) if how.prehashed => {
+            Error::bad_request(format!("the input must be a digest of {} bytes, as hash_algorithm says", algorithm.bytes()))
         }
-        PkError::Mismatch => Error::bad_request("the algorithm does not fit the key"),
-        PkError::Unsupported => Error::bad_request(format!(
-            "RSA signatures over {} are not supported; use sha2-256, sha2-384 or sha2-512",
-            how.algorithm.name()
-        )),
-        other => Error::internal(other),
+        (PkError::Mismatch, _) => Error::bad_request("the algorithm does not fit the key"),
+        (PkError::Refused, _) => Error::bad_request("the input, or the salt, is too long for the key"),
+        (other, _) => Error::internal(other),
     }
 }
 

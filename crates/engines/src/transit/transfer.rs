@@ -1,9 +1,10 @@
 //! Keys that come and go: export, import, and between mounts under another key (BYOK).
 
 mod backup;
+mod form;
 
-use super::create::{auto_rotate, new_id};
-use super::show::public_text;
+use self::form::Form;
+use super::create::{auto_rotate, blank, new_id};
 use super::{Cx, Transit, check_name, failed, keyring, usable};
 use crate::keyring::{KeyRecord, Keyring, Origin, SecretBytes, Spec, VersionRecord};
 use base64::Engine as _;
@@ -42,12 +43,16 @@ struct Export {
     /// A version, `latest`, or all that are live.
     #[field(path, default)]
     version: String,
+    /// raw, der or pem, where the kind of key has it; else as the reference has always shown it.
+    #[field(query, default)]
+    format: String,
 }
 
 async fn export(cx: Cx, ask: Export) -> Result<Reply> {
     if !["encryption-key", "signing-key", "hmac-key", "public-key", "certificate-chain"].contains(&ask.kind.as_str()) {
         return Err(Error::bad_request(format!("invalid export type: {}", ask.kind)));
     }
+    let form = Form::named(&ask.format)?;
     let ring = keyring(&cx);
     let key = ring.find(&ask.name).await?.ok_or_else(Error::not_found)?;
     let public = matches!(ask.kind.as_str(), "public-key" | "certificate-chain");
@@ -57,21 +62,24 @@ async fn export(cx: Cx, ask: Export) -> Result<Reply> {
     match ask.kind.as_str() {
         "encryption-key" if !key.spec.encrypts() => return Err(Error::bad_request("encryption not supported for the key")),
         "signing-key" if !key.spec.signs() => return Err(Error::bad_request("signing not supported for the key")),
-        "public-key" | "certificate-chain" if !key.spec.signs() => {
-            return Err(Error::bad_request(format!("unknown key type {} for export type {}", key.spec.name(), ask.kind)));
+        "certificate-chain" if !key.spec.signs() => {
+            return Err(Error::bad_request("certificate chain not supported for keys that do not support signing"));
         }
         _ => {}
     }
     let mut keys = Object::new();
     for (number, version) in chosen(&ring, &key, &ask.version).await? {
         let text = match ask.kind.as_str() {
-            "hmac-key" => Text::new(STANDARD.encode(&*version.hmac.0)),
-            "public-key" => Text::new(public_text(key.spec, &version)?),
+            "hmac-key" => form.of_bytes(&version.hmac.0)?,
+            "public-key" if !key.spec.signs() => {
+                return Err(failed(&format!("unknown key type {} for export type {}", key.spec.name(), ask.kind)));
+            }
+            "public-key" => form.of_public(key.spec, &version)?,
             "certificate-chain" if version.chain.is_empty() => {
-                return Err(Error::bad_request("selected key version does not have a certificate chain imported"));
+                return Err(failed("selected key version does not have a certificate chain imported"));
             }
             "certificate-chain" => Text::new(version.chain.clone()),
-            _ => private_text(key.spec, &version)?,
+            _ => form.of_private(key.spec, &version)?,
         };
         keys.insert(number.to_string(), Json::String(text));
     }
@@ -93,23 +101,6 @@ async fn chosen(ring: &Keyring, key: &KeyRecord, named: &str) -> Result<Vec<(u32
         return Err(Error::bad_request("version does not exist or cannot be found"));
     }
     Ok(vec![(number, ring.version(key, number).await?)])
-}
-
-/// Base64 of a symmetric key, PEM of RSA and EC, of Ed25519 base64 of seed and public key.
-fn private_text(spec: Spec, version: &VersionRecord) -> Result<Text> {
-    let secret = &version.secret.0;
-    if spec.kind().is_none() {
-        return Ok(Text::new(STANDARD.encode(&**secret)));
-    }
-    if secret.is_empty() {
-        return Err(Error::bad_request("the private half of this key is not here"));
-    }
-    let private = PrivateKey::from_pkcs8(secret).map_err(Error::internal)?;
-    if spec == Spec::Ed25519 {
-        return Ok(Text::new(STANDARD.encode(&*private.ed25519_bytes().map_err(Error::internal)?)));
-    }
-    let pem = private.to_traditional_pem().map_err(Error::internal)?;
-    Ok(Text::new(pem.trim_end().to_owned()))
 }
 
 /// The mount's key pair that imported keys are sealed to: RSA with 4096 bits, made when it is first asked for.
@@ -193,27 +184,12 @@ async fn import(cx: Cx, ask: Import) -> Result<Reply<()>> {
     }
     let material = incoming(&cx, spec, &ask.ciphertext, &ask.public_key, &ask.hash_function).await?;
     let mut key = KeyRecord {
-        name: ask.name,
-        id: new_id(&cx),
-        spec,
-        origin: Origin::Imported { rotation_allowed: ask.allow_rotation },
-        created: cx.now(),
-        rotated: cx.now(),
-        latest: 0,
-        min_decryption: 1,
-        min_encryption: 0,
-        min_available: 0,
         derived: ask.derived,
-        convergent: false,
         exportable: ask.exportable,
         plaintext_backup: ask.allow_plaintext_backup,
-        deletion_allowed: false,
-        soft_deleted: false,
         auto_rotate,
-        due: None,
         key_size: if spec == Spec::Hmac { u32::try_from(material.secret.0.len()).unwrap_or(0) } else { 0 },
-        backed_up: None,
-        restored: None,
+        ..blank(&cx, &ask.name, spec, Origin::Imported { rotation_allowed: ask.allow_rotation })
     };
     ring.add(&mut key, &material)?;
     ring.save(&mut key)?;

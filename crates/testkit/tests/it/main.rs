@@ -28,4 +28,5 @@ mod statuses;
 mod tokens;
 mod totp;
 mod transit;
+mod transit_keys;
 mod unaudited;

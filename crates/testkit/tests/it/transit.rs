@@ -4,7 +4,7 @@ use coffer_core::CoreConfig;
 use coffer_testkit::{Server, registry};
 use std::time::Duration;
 
-const TYPES: [&str; 10] = [
+const TYPES: [&str; 11] = [
     "aes128-gcm96",
     "aes256-gcm96",
     "chacha20-poly1305",
@@ -14,6 +14,7 @@ const TYPES: [&str; 10] = [
     "ecdsa-p384",
     "ecdsa-p521",
     "rsa-2048",
+    "mldsa-44",
     "hmac",
 ];
 

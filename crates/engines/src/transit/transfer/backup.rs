@@ -1,13 +1,16 @@
 //! Backup and restore, in the form of Vault and OpenBao: base64 of a JSON document with the policy, as they call a key, and its
 //! versions. What either writes the other reads.
 
+use super::super::certificate::as_text;
 use super::super::create::new_id;
+use super::super::show::public_text;
 use super::super::{Cx, Transit, check_name, failed, keyring};
 use crate::keyring::{KeyRecord, Origin, SecretBytes, Spec, VersionRecord};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use coffer_crypto::Zeroizing;
 use coffer_crypto::pk::{PrivateKey, PublicKey, RsaNumbers, decimal, from_decimal};
+use coffer_crypto::x509::Certificate;
 use coffer_engine::{Declare, Reply, Request};
 use coffer_types::json::{Limits, Text, parse};
 use coffer_types::{Error, Json, Object, Result, Span, Timestamp};
@@ -20,7 +23,7 @@ pub(super) fn declare(d: &mut Declare<Transit>) {
 }
 
 /// The number that stands for a kind of key in backups.
-const KINDS: [(Spec, i64); 12] = [
+const KINDS: [(Spec, i64); 15] = [
     (Spec::Aes256Gcm, 0),
     (Spec::P256, 1),
     (Spec::Ed25519, 2),
@@ -33,6 +36,9 @@ const KINDS: [(Spec, i64); 12] = [
     (Spec::Rsa3072, 9),
     (Spec::Hmac, 10),
     (Spec::XChaCha20Poly1305, 11),
+    (Spec::MlDsa44, 12),
+    (Spec::MlDsa65, 13),
+    (Spec::MlDsa87, 14),
 ];
 
 /// Back a key up.
@@ -114,7 +120,7 @@ fn entry(key: &KeyRecord, version: &VersionRecord) -> Result<Object> {
     let spec = key.spec;
     let base64 = |bytes: &[u8]| Json::String(Text::new(STANDARD.encode(bytes)));
     let digits = |bytes: &[u8]| Json::Number(Text::new(decimal(bytes).to_string()));
-    let public = super::public_text(spec, version)?;
+    let public = public_text(spec, version)?;
     let mut entry = Object::new()
         .with("key", Json::Null)
         .with("hmac_key", base64(&version.hmac.0))
@@ -128,7 +134,7 @@ fn entry(key: &KeyRecord, version: &VersionRecord) -> Result<Object> {
         // 3: the nonce's key is derived beside the cipher's, the only way here.
         .with("convergent_version", if key.convergent { 3 } else { 0 })
         .with("creation_time", version.created.secs())
-        .with("certificate_chain", Json::Null)
+        .with("certificate_chain", chain(&version.chain)?)
         .with("external_key_ref", "");
     if spec.kind().is_none() {
         entry.insert("key", base64(&version.secret.0));
@@ -140,6 +146,8 @@ fn entry(key: &KeyRecord, version: &VersionRecord) -> Result<Object> {
     let private = PrivateKey::from_pkcs8(&version.secret.0).map_err(Error::internal)?;
     if spec == Spec::Ed25519 {
         entry.insert("key", base64(&private.ed25519_bytes().map_err(Error::internal)?));
+    } else if spec.is_ml_dsa() {
+        entry.insert("key", base64(&private.ml_dsa_seed().map_err(Error::internal)?));
     } else if spec.is_ec() {
         let public = private.public().map_err(Error::internal)?;
         let (x, y) = public.bits().split_at(1 + (public.bits().len() - 1) / 2);
@@ -167,6 +175,29 @@ fn entry(key: &KeyRecord, version: &VersionRecord) -> Result<Object> {
         entry.insert("rsa_key", Json::Object(rsa));
     }
     Ok(entry)
+}
+
+/// The certificates' DER in base64, leaf first.
+fn chain(pem: &str) -> Result<Json> {
+    if pem.is_empty() {
+        return Ok(Json::Null);
+    }
+    let certificates = Certificate::from_pem(pem).map_err(Error::internal)?;
+    Ok(Json::Array(certificates.iter().map(|certificate| Json::from(STANDARD.encode(certificate.der()))).collect()))
+}
+
+fn chain_of(entry: &Object) -> Result<String> {
+    let refused = || broken("a certificate");
+    let certificates = match entry.get("certificate_chain") {
+        None | Some(Json::Null) => return Ok(String::new()),
+        Some(chain) => chain.as_array().ok_or_else(refused)?,
+    };
+    let read = |one: &Json| {
+        let der = one.as_str().and_then(|text| STANDARD.decode(text).ok())?;
+        Certificate::from_der(&der).ok()
+    };
+    let certificates = certificates.iter().map(read).collect::<Option<Vec<_>>>().ok_or_else(refused)?;
+    Ok(as_text(&certificates))
 }
 
 /// Restore a key.
@@ -292,7 +323,7 @@ fn version_of(cx: &Cx, spec: Spec, derived: bool, entry: &Object) -> Result<Vers
         secret: SecretBytes::default(),
         hmac: SecretBytes(base64("hmac_key")?),
         public: Default::default(),
-        chain: String::new(),
+        chain: chain_of(entry)?,
     };
     let refused = |_| broken("a key that is none of its type");
     let private = match spec.kind() {
@@ -312,6 +343,7 @@ fn version_of(cx: &Cx, spec: Spec, derived: bool, entry: &Object) -> Result<Vers
             let both = base64("key")?;
             PrivateKey::from_ed25519_seed(both.get(..32).unwrap_or_default()).map_err(refused)?
         }
+        Some(kind) if spec.is_ml_dsa() => PrivateKey::from_ml_dsa_seed(kind, &base64("key")?).map_err(refused)?,
         Some(kind) if spec.is_ec() => {
             let length = match spec {
                 Spec::P256 => 32,
