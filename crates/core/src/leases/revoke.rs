@@ -160,6 +160,8 @@ pub fn show(lease: &LeaseRecord, now: Timestamp) -> coffer_types::Object {
         .with("issue_time", lease.issued.rfc3339())
         .with("expire_time", lease.expires.rfc3339())
         .with("last_renewal", (!lease.last_renewed.is_never()).then(|| lease.last_renewed.rfc3339()))
+        // An id is the path that gave the lease, and a word of its own behind it.
+        .with("path", lease.id.rsplit_once('/').map_or("", |(path, _)| path))
         .with("renewable", lease.renewable)
         .with("ttl", lease.seconds_left(now))
 }
