@@ -20,6 +20,7 @@ pub mod pk;
 pub mod random;
 pub mod shamir;
 pub mod sigv4;
+pub mod ssh;
 pub mod totp;
 pub mod x509;
 

@@ -10,6 +10,7 @@ pub mod pki;
 pub mod rabbitmq;
 pub mod records;
 mod remote;
+pub mod ssh;
 pub mod totp;
 pub mod transit;
 pub mod username;

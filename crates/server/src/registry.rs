@@ -19,6 +19,7 @@ use coffer_engines::kubernetes::Kubernetes as KubernetesSecrets;
 use coffer_engines::kv;
 use coffer_engines::pki::Pki;
 use coffer_engines::rabbitmq::RabbitMq;
+use coffer_engines::ssh::Ssh;
 use coffer_engines::totp::Totp;
 use coffer_engines::transit::Transit;
 
@@ -42,6 +43,7 @@ fn build() -> Result<Registry, Vec<String>> {
         .engine::<Transit>()?
         .engine::<Totp>()?
         .engine::<Pki>()?
+        .engine::<Ssh>()?
         .engine::<Cubbyhole>()?
         .auth::<clouds::aws::Aws>()?
         .auth::<clouds::azure::Azure>()?

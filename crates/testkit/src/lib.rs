@@ -173,6 +173,7 @@ pub fn registry() -> Registry {
         .and_then(Registry::engine::<coffer_engines::transit::Transit>)
         .and_then(Registry::engine::<coffer_engines::totp::Totp>)
         .and_then(Registry::engine::<coffer_engines::pki::Pki>)
+        .and_then(Registry::engine::<coffer_engines::ssh::Ssh>)
         .and_then(Registry::auth::<coffer_auth::ldap::Ldap>)
         .and_then(Registry::auth::<coffer_auth::radius::Radius>)
         .expect("the engines' declarations hold")
