@@ -63,7 +63,8 @@ fn read(answer: &str) -> Read {
         String::from_utf8(bytes.to_vec()).unwrap()
     }
     assert_eq!(string(&mut rest), b"ssh-ed25519-cert-v01@openssh.com");
-    (string(&mut rest), string(&mut rest));
+    string(&mut rest);
+    string(&mut rest);
     number(&mut rest, 8);
     let mut out = Read { kind: u32::try_from(number(&mut rest, 4)).unwrap(), ..Read::default() };
     out.key_id = owned(string(&mut rest));
