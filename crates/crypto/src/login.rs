@@ -1,52 +1,86 @@
-//! What databases ask of a client that logs in: the arithmetic of SCRAM-SHA-256 ([RFC 5802](https://www.rfc-editor.org/rfc/rfc5802),
+//! What databases ask of a client that logs in: the arithmetic of SCRAM-SHA-256 and -1 ([RFC 5802](https://www.rfc-editor.org/rfc/rfc5802),
 //! [7677](https://www.rfc-editor.org/rfc/rfc7677)), and the SHA-1 of `mysql_native_password`,
 //! which is too weak for anything else and is used for nothing else here.
 
-use crate::mac::{HmacKey, sha256};
+use crate::mac::sha256;
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use zeroize::Zeroizing;
 
 /// The most rounds that a server may ask for: more is an attempt to keep us busy.
 pub const MAX_ROUNDS: u32 = 1_000_000;
 
+/// Which digest SCRAM goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScramHash {
+    /// SCRAM-SHA-1, which older servers of MongoDB want; HMAC with it is not broken.
+    Sha1,
+    Sha256,
+}
+
+impl ScramHash {
+    fn tag(self, key: &hmac::Key, parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+        let mut context = hmac::Context::with_key(key);
+        parts.iter().for_each(|part| context.update(part));
+        Zeroizing::new(context.sign().as_ref().to_vec())
+    }
+
+    fn key(self, bytes: &[u8]) -> hmac::Key {
+        let algorithm = match self {
+            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => hmac::HMAC_SHA256,
+        };
+        hmac::Key::new(algorithm, bytes)
+    }
+
+    fn digest(self, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(match self {
+            Self::Sha1 => sha1(&[bytes]).to_vec(),
+            Self::Sha256 => sha256(&[bytes]).to_vec(),
+        })
+    }
+}
+
 /// What a password becomes by a server's salt and rounds: proves the client and checks the server.
 pub struct Scram {
-    client_key: Zeroizing<[u8; 32]>,
-    server_key: Zeroizing<[u8; 32]>,
+    hash: ScramHash,
+    client_key: Zeroizing<Vec<u8>>,
+    server_key: Zeroizing<Vec<u8>>,
 }
 
 impl Scram {
-    /// `None` for rounds of zero or over [`MAX_ROUNDS`].
+    /// SCRAM-SHA-256. `None` for rounds of zero or over [`MAX_ROUNDS`].
     pub fn new(password: &[u8], salt: &[u8], rounds: u32) -> Option<Self> {
+        Self::with(ScramHash::Sha256, password, salt, rounds)
+    }
+
+    /// The same with either digest.
+    pub fn with(hash: ScramHash, password: &[u8], salt: &[u8], rounds: u32) -> Option<Self> {
         if rounds == 0 || rounds > MAX_ROUNDS {
             return None;
         }
-        let key = HmacKey::new(password);
-        let mut last = Zeroizing::new(key.tag_parts(&[salt, &[0, 0, 0, 1]]));
+        let key = hash.key(password);
+        let mut last = hash.tag(&key, &[salt, &[0, 0, 0, 1]]);
         let mut salted = last.clone();
         for _ in 1..rounds {
-            last = Zeroizing::new(key.tag(&*last));
+            last = hash.tag(&key, &[&last]);
             salted.iter_mut().zip(last.iter()).for_each(|(s, l)| *s ^= l);
         }
-        let salted = HmacKey::new(&*salted);
-        Some(Self {
-            client_key: Zeroizing::new(salted.tag(b"Client Key")),
-            server_key: Zeroizing::new(salted.tag(b"Server Key")),
-        })
+        let salted = hash.key(&salted);
+        Some(Self { hash, client_key: hash.tag(&salted, &[b"Client Key"]), server_key: hash.tag(&salted, &[b"Server Key"]) })
     }
 
-    /// The client's proof over the messages so far.
-    pub fn proof(&self, messages: &[u8]) -> [u8; 32] {
-        let signature = HmacKey::new(&sha256(&[&*self.client_key])).tag(messages);
-        let mut proof = *self.client_key;
-        proof.iter_mut().zip(signature).for_each(|(p, s)| *p ^= s);
-        proof
+    /// The client's proof over the messages so far: as many bytes as the digest has.
+    pub fn proof(&self, messages: &[u8]) -> Vec<u8> {
+        let stored = self.hash.digest(&self.client_key);
+        let signature = self.hash.tag(&self.hash.key(&stored), &[messages]);
+        self.client_key.iter().zip(signature.iter()).map(|(key, signature)| key ^ signature).collect()
     }
 
     /// Whether the server knows the password too.
     pub fn server_is_genuine(&self, messages: &[u8], signature: &[u8]) -> bool {
-        HmacKey::new(&*self.server_key).verify(messages, signature)
+        hmac::verify(&self.hash.key(&self.server_key), messages, signature).is_ok()
     }
 }
 
@@ -82,6 +116,19 @@ mod tests {
         assert_eq!(hex::encode(scram.proof(messages)), "747cdb65aa56224e2352137e52d7bdcad6a0f738df30782caa69a2cfb0277554");
         let signature = hex::decode("eabae24d1062db75a9451ff0b6ea7e98c8546549ff741e672d3251b2397de46e").unwrap();
         assert!(scram.server_is_genuine(messages, &signature));
+    }
+
+    #[test]
+    fn scram_of_rfc_5802() {
+        let salt = hex::decode("4125c247e43ab1e93c6dff76").unwrap();
+        let messages = b"n=user,r=fyko+d2lbbFgONRv9qkxdawL,\
+            r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096,\
+            c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j";
+        let scram = Scram::with(ScramHash::Sha1, b"pencil", &salt, 4096).unwrap();
+        assert_eq!(hex::encode(scram.proof(messages)), "bf45fcbf7073d93d022466c94321745fe1c8e13b");
+        let signature = hex::decode("ae617da6a57c4bbb2e0286568dae1d251905b0a4").unwrap();
+        assert!(scram.server_is_genuine(messages, &signature));
+        assert!(!scram.server_is_genuine(messages, &signature[..19]));
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub trait Database: Send + Sync {
 
     /// Ends the connections that are kept under this name, whatever their revision.
     fn forget(&self, pool: &str);
+
+    /// Whether the program is built with a client of this protocol. What is said to another is answered [`FaultKind::NotBuilt`].
+    fn speaks(&self, _: Protocol) -> bool {
+        true
+    }
 }
 
 /// Rows of text; a null is `None`.

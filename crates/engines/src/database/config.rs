@@ -1,7 +1,8 @@
 //! `config/{name}`: connections. The password of one is written and never read.
 
 use super::address::{self, Address, Mode};
-use super::plugin::{Plugin, scrub};
+use super::bundle::Bundle;
+use super::plugin::{Manner, Plugin, scrub};
 use super::{Database, Strings, failed, pending};
 use crate::username::Template;
 use coffer_engine::outside::{Fault, FaultKind, Protocol, Roots, Script, Target, Tls, TlsClient};
@@ -16,7 +17,7 @@ const MOST: usize = 4;
 /// For one call to a database.
 pub(super) const PATIENCE: Duration = Duration::from_secs(45);
 /// Details that are never read.
-const SECRETS: [&str; 4] = ["private_key", "tls_private_key", "tls_certificate_key", "client_key"];
+const SECRETS: [&str; 6] = ["private_key", "tls_private_key", "tls_certificate_key", "client_key", "pem_bundle", "pem_json"];
 
 /// A connection; stored in format 1 under `config/<name>`.
 #[derive(Serialize, Deserialize)]
@@ -112,12 +113,16 @@ pub(super) async fn write(cx: Ctx<Database>, mut q: Write) -> Result<Reply<()>> 
     config.details = Json::Object(details);
     config.revision = super::token(&cx);
 
+    if !cx.outside().database().speaks(config.plugin()?.protocol) {
+        return Err(wrong(Kind::NotImplemented, not_built().public()));
+    }
     let target = config.target(&cx, q.name.as_str()).map_err(|error| wrong(error.kind(), error.public()))?;
     if let Some(template) = config.text("username_template")? {
         Template::parse(&template, super::creds::FIELDS)
             .map_err(|error| wrong(Kind::BadRequest, &format!("unable to initialize username template: {}", error.public())))?;
     }
-    if q.verify_connection && !config.is_self_managed()? {
+    config.manner().map_err(|error| wrong(error.kind(), error.public()))?;
+    if q.verify_connection && !config.is_self_managed()? && !config.flag("skip_verification")? {
         let target = Target { pool: String::new(), ..target };
         if let Err(fault) = cx.outside().database().run(&target, Script::nothing()).await {
             let kind = if fault.kind == FaultKind::NotBuilt { Kind::NotImplemented } else { Kind::BadRequest };
@@ -224,6 +229,17 @@ impl Config {
         value.map(lenient::string).transpose().map(|text| text.filter(|text| !text.is_empty()))
     }
 
+    /// A detail that is a list, or a text with commas between.
+    fn texts(&self, name: &str) -> Result<Vec<String>> {
+        let value = self.details.as_object().and_then(|details| details.get(name)).filter(|value| !value.is_null());
+        let texts = match value {
+            Some(Json::Array(items)) => items.iter().map(lenient::string).collect::<Result<Vec<_>>>()?,
+            Some(other) => lenient::string(other)?.split(',').map(str::to_owned).collect(),
+            None => Vec::new(),
+        };
+        Ok(texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect())
+    }
+
     fn flag(&self, name: &str) -> Result<bool> {
         let value = self.details.as_object().and_then(|details| details.get(name)).filter(|value| !value.is_null());
         value.map_or(Ok(false), lenient::bool)
@@ -249,11 +265,26 @@ impl Config {
         })
     }
 
+    /// How accounts are made by this connection.
+    pub(super) fn manner(&self) -> Result<Manner> {
+        if self.plugin()?.protocol != Protocol::MongoDb {
+            return Ok(Manner::default());
+        }
+        // The connection's own account is in admin, others in the database that the address names, as in the reference.
+        let home = match self.address()? {
+            Some(address) => address.database.fill("", &Secret::from(""), false).map_err(Error::bad_request)?.expose().clone(),
+            None => String::new(),
+        };
+        let home = if home.is_empty() { super::mongodb::USUAL.to_owned() } else { home };
+        Ok(Manner { write_concern: self.text("write_concern")?.map(|text| super::mongodb::concern(&text)).transpose()?, home })
+    }
+
     /// The address, where the plug-in has one in a text.
     fn address(&self) -> Result<Option<Address>> {
         let parse = match self.plugin()?.protocol {
             Protocol::PostgreSql => address::postgres,
             Protocol::MySql => address::mysql,
+            Protocol::MongoDb => address::mongodb,
             _ => return Ok(None),
         };
         let url = self.text("connection_url")?.ok_or_else(|| Error::bad_request("connection_url cannot be empty"))?;
@@ -324,16 +355,63 @@ impl Config {
                         }
                         target.hosts = vec![(host, port)];
                     }
+                    Protocol::Cassandra => {
+                        let hosts = self.texts("hosts")?;
+                        if hosts.is_empty() {
+                            return Err(missing("hosts"));
+                        }
+                        if user.is_empty() {
+                            return Err(missing("username"));
+                        }
+                        if password.expose().is_empty() {
+                            return Err(missing("password"));
+                        }
+                        let port = match self.number("port")? {
+                            Some(port) => u16::try_from(port).map_err(|_| Error::bad_request("port is no port number"))?,
+                            None => 9042,
+                        };
+                        let hosts = hosts.iter().map(|host| address::host_and_port(host, port)).collect::<Result<_, _>>();
+                        target.hosts = hosts.map_err(|why| Error::bad_request(format!("hosts is not understood: {why}")))?;
+                        for name in ["consistency", "protocol_version"] {
+                            target.parameters.extend(self.text(name)?.map(|value| (name.to_owned(), value)));
+                        }
+                        if let Some(timeout) = self.text("connect_timeout")?.map(|text| Span::parse(&text)).transpose()? {
+                            target.timeout = target.timeout.min(timeout.duration().max(Duration::from_secs(1)));
+                        }
+                    }
                     _ => return Err(not_built()),
                 }
-                if self.flag("tls")? { Mode::Verified } else { Mode::Off }
+                let asked = self.flag("tls")? || protocol == Protocol::Cassandra && self.bundle()?.is_some();
+                if asked { Mode::Verified } else { Mode::Off }
             }
         };
         target.tls = self.tls(mode, protocol)?;
         Ok(target)
     }
 
+    /// Cassandra's certificates in one text: `pem_bundle`, or the JSON of the PKI engine in `pem_json`.
+    fn bundle(&self) -> Result<Option<Bundle>> {
+        let bundle = match (self.text("pem_bundle")?, self.text("pem_json")?) {
+            (Some(_), Some(_)) => return Err(Error::bad_request("cannot specify both pem_json and pem_bundle")),
+            (Some(text), None) => Bundle::of_pem(&text),
+            (None, Some(text)) => Bundle::of_json(&text),
+            (None, None) => return Ok(None),
+        };
+        bundle.map(Some).ok_or_else(|| Error::bad_request("pem_bundle or pem_json holds no certificate that could be used"))
+    }
+
     fn tls(&self, mode: Mode, protocol: Protocol) -> Result<Tls> {
+        if protocol == Protocol::Cassandra
+            && let Some(bundle) = self.bundle()?
+        {
+            return Ok(Tls::On(TlsClient {
+                roots: bundle.authority.map_or(Roots::System, Roots::Pem),
+                identity: bundle.identity,
+                server_name: self.text("tls_server_name")?,
+                skip_verify: self.flag("insecure_tls")?,
+                ..TlsClient::default()
+            }));
+        }
         let authority = match self.text("tls_ca")? {
             Some(pem) => Some(pem),
             None => self.text("ca_cert")?,

@@ -72,7 +72,7 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
     }
     role.credential_type.must_be_password()?;
     let plugin = config.plugin()?;
-    if role.creation_statements.is_empty() && plugin.protocol != coffer_engine::outside::Protocol::Redis {
+    if role.creation_statements.is_empty() && !plugin.has_usual_creation() {
         return Err(failed("empty creation statements"));
     }
     let target = root::target(&cx, &role.db_name, &config).await?;
@@ -88,10 +88,10 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
     let terms = Terms { ttl: role.default_ttl, max_ttl: role.max_ttl, renewable: true };
     let expiration = written(expected_end(&cx, &terms));
     let undo = if role.rollback_statements.is_empty() { &role.revocation_statements } else { &role.rollback_statements };
-    let accounts = Accounts { database: cx.outside().database(), target: &target };
+    let accounts = Accounts { database: cx.outside().database(), target: &target, manner: config.manner()? };
     // One that is there is someone else's: it must neither be handed out nor be removed when making it fails.
     let wrong = |why| failure("failed to make the account: ", why, &[target.password.expose()]);
-    if accounts.exists(&username).await.map_err(|fault| wrong(fault.into()))? {
+    if accounts.is_taken(&role.creation_statements, &username).await.map_err(wrong)? {
         return Err(failed(
             "failed to make the account: one of that name is there already; username_template should hold something random",
         ));
@@ -127,7 +127,7 @@ pub(super) async fn renew(cx: Ctx<Database>, lease: Creds) -> Result<Terms> {
         return Ok(terms);
     }
     let target = root::target(&cx, &lease.db_name, &config).await?;
-    let accounts = Accounts { database: cx.outside().database(), target: &target };
+    let accounts = Accounts { database: cx.outside().database(), target: &target, manner: config.manner()? };
     let extended = accounts.extend(&role.renew_statements, &lease.username, &written(end.plus(MARGIN))).await;
     extended.map_err(|why| failure("failed to renew the account: ", why, &[target.password.expose()]))?;
     Ok(terms)
@@ -146,7 +146,7 @@ pub(super) async fn roll_back(cx: Ctx<Database>, note: Making) -> Result<()> {
 async fn remove(cx: &Ctx<Database>, db_name: &str, username: &str, statements: &[String]) -> Result<()> {
     let config = config::find(cx, db_name).await?;
     let target = root::target(cx, db_name, &config).await?;
-    let accounts = Accounts { database: cx.outside().database(), target: &target };
+    let accounts = Accounts { database: cx.outside().database(), target: &target, manner: config.manner()? };
     let removed = accounts.remove(statements, username).await;
     removed.map_err(|why| failure("failed to remove the account: ", why, &[target.password.expose()]))
 }

@@ -10,10 +10,13 @@
 //! changed ([`pending`]). What stands in the store, and what happens after a crash: docs/design/database.md.
 
 mod address;
+mod bundle;
+mod cassandra;
 mod config;
 mod credential;
 mod creds;
 mod cron;
+mod mongodb;
 mod pending;
 mod plugin;
 mod role;
@@ -144,5 +147,7 @@ fn fits(pattern: &str, name: &str) -> bool {
     name.ends_with(last)
 }
 
+#[cfg(test)]
+mod kinds_tests;
 #[cfg(test)]
 mod tests;

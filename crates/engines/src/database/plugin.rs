@@ -4,11 +4,13 @@
 //! | --- | --- | --- |
 //! | PostgreSQL | `v-<display>-<role>-<random>-<time>`, 63 bytes | sessions end, every grant in the database and the role go |
 //! | MySQL, Aurora, RDS | the same, 32 bytes; legacy 16 | the account goes from every host, its sessions end |
+//! | Cassandra | `v_<display>_<role>_<random>_<time>`, 100 bytes, lower case | made without rights; removed |
+//! | MongoDB | as PostgreSQL's, 100 bytes | removed from `admin` |
 //! | Redis, Valkey | `V_<DISPLAY>_<ROLE>_<RANDOM>_<TIME>` | made with `~* +@read`; removed |
 
 use super::statement::{Lexis, check_name, fill, identifier, list, literal};
 use coffer_engine::outside::{Database, Fault, FaultKind, Line, Protocol, Rows, Script, Target};
-use coffer_types::{Error, Result, Secret};
+use coffer_types::{Error, Object, Result, Secret};
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +35,9 @@ const PLUGINS: [Plugin; 10] = [
     Plugin { name: "mysql-legacy-database-plugin", protocol: Protocol::MySql, template: MYSQL_LEGACY },
     Plugin { name: "redis-database-plugin", protocol: Protocol::Redis, template: REDIS },
     Plugin { name: "valkey-database-plugin", protocol: Protocol::Redis, template: REDIS },
-    Plugin { name: "mongodb-database-plugin", protocol: Protocol::MongoDb, template: USUAL },
+    Plugin { name: "mongodb-database-plugin", protocol: Protocol::MongoDb, template: super::mongodb::NAME },
     Plugin { name: "mssql-database-plugin", protocol: Protocol::SqlServer, template: USUAL },
-    Plugin { name: "cassandra-database-plugin", protocol: Protocol::Cassandra, template: USUAL },
+    Plugin { name: "cassandra-database-plugin", protocol: Protocol::Cassandra, template: super::cassandra::NAME },
 ];
 
 impl Plugin {
@@ -48,6 +50,16 @@ impl Plugin {
 pub(super) struct Accounts<'a> {
     pub database: &'a dyn Database,
     pub target: &'a Target,
+    pub manner: Manner,
+}
+
+/// What a connection's settings say of how accounts are made.
+#[derive(Default)]
+pub(super) struct Manner {
+    /// MongoDB: how many of a set must confirm a command.
+    pub write_concern: Option<Object>,
+    /// MongoDB: where the accounts of static roles are.
+    pub home: String,
 }
 
 /// Why an account could not be made or changed.
@@ -72,14 +84,28 @@ impl From<Fault> for Failure {
 impl Plugin {
     /// Whether an account of this name could be made and found again.
     pub(super) fn check_name(&self, name: &str) -> Result<()> {
-        // Redis knows no limit, nor does it cut anything off.
-        check_name(if self.protocol == Protocol::PostgreSql { Lexis::PostgreSql } else { Lexis::MySql }, name)
+        check_name(lexis(self.protocol), name)
+    }
+
+    /// Whether an account can be made without statements of the role.
+    pub(super) const fn has_usual_creation(&self) -> bool {
+        matches!(self.protocol, Protocol::Redis | Protocol::Cassandra)
+    }
+}
+
+/// How the database reads statements. Those that take none know no limit of names, nor do they cut anything off.
+const fn lexis(protocol: Protocol) -> Lexis {
+    match protocol {
+        Protocol::PostgreSql => Lexis::PostgreSql,
+        Protocol::SqlServer => Lexis::SqlServer,
+        Protocol::Cassandra => Lexis::Cql,
+        Protocol::MySql | Protocol::Redis | Protocol::MongoDb => Lexis::MySql,
     }
 }
 
 impl Accounts<'_> {
-    fn lexis(&self) -> Lexis {
-        if self.target.protocol == Protocol::MySql { Lexis::MySql } else { Lexis::PostgreSql }
+    pub(super) fn lexis(&self) -> Lexis {
+        lexis(self.target.protocol)
     }
 
     /// Makes an account. With a failure comes whether there may be one all the same.
@@ -99,10 +125,15 @@ impl Accounts<'_> {
             let rules = ["reset".to_owned(), "on".to_owned()].into_iter().chain(redis_rules(statements));
             return self.redis_set(user, password, rules).await.map_err(alone);
         }
+        if self.target.protocol == Protocol::MongoDb {
+            return self.create_in_mongodb(statements, user, password).await;
+        }
+        let usual = [super::cassandra::CREATE.to_owned()];
+        let statements = if statements.is_empty() && self.target.protocol == Protocol::Cassandra { &usual } else { statements };
         let password = password.expose().as_str();
         let values = [("name", user), ("username", user), ("password", password), ("expiration", expiration)];
         let mut statements = fill(self.lexis(), statements, &values).map_err(|why| (Failure::Template(why), false))?;
-        if self.target.protocol == Protocol::MySql && !statements.is_empty() {
+        if matches!(self.target.protocol, Protocol::MySql | Protocol::Cassandra) && !statements.is_empty() {
             // Each commits by itself there: after the first one there may be an account.
             let rest = statements.split_off(1);
             self.say(Script::atomic(statements)).await.map_err(alone)?;
@@ -128,7 +159,7 @@ impl Accounts<'_> {
     pub(super) async fn extend(&self, statements: &[String], user: &str, expiration: &str) -> Result<(), Failure> {
         let usual = [r#"ALTER ROLE "{{username}}" VALID UNTIL '{{expiration}}';"#.to_owned()];
         let statements = match (self.target.protocol, statements) {
-            (Protocol::Redis, _) => return Ok(()),
+            (Protocol::Redis | Protocol::MongoDb, _) => return Ok(()),
             (Protocol::PostgreSql, []) => &usual[..],
             // Its accounts have no end of their own.
             (_, []) => return Ok(()),
@@ -154,6 +185,8 @@ impl Accounts<'_> {
             (Protocol::PostgreSql, []) => {
                 fill(self.lexis(), &[r#"ALTER ROLE "{{username}}" WITH PASSWORD '{{password}}';"#.to_owned()], &values)?
             }
+            (Protocol::MongoDb, _) => return self.change_in_mongodb(user, password).await,
+            (Protocol::Cassandra, []) => fill(self.lexis(), &[super::cassandra::CHANGE.to_owned()], &values)?,
             (_, []) => {
                 let lexis = self.lexis();
                 let hosts = self.hosts(user).await?;
@@ -179,6 +212,11 @@ impl Accounts<'_> {
             self.command(["ACL", "DELUSER", user]).await?;
             return Ok(());
         }
+        if self.target.protocol == Protocol::MongoDb {
+            return self.remove_from_mongodb(statements, user).await;
+        }
+        let usual = [super::cassandra::REMOVE.to_owned()];
+        let statements = if statements.is_empty() && self.target.protocol == Protocol::Cassandra { &usual } else { statements };
         let removed = if statements.is_empty() {
             match (self.exists(user).await?, self.target.protocol) {
                 (false, _) => Ok(()),
@@ -196,11 +234,27 @@ impl Accounts<'_> {
         }
     }
 
+    /// Whether an account of this name is someone else's already. Where we may not look, the database refuses to make a second one.
+    pub(super) async fn is_taken(&self, statements: &[String], user: &str) -> Result<bool, Failure> {
+        let found = match self.target.protocol {
+            Protocol::MongoDb => self.is_in_mongodb(user, &super::mongodb::place(statements)?).await,
+            _ => self.exists(user).await,
+        };
+        match found {
+            Err(fault) if fault.is_refusal() && matches!(self.target.protocol, Protocol::MongoDb | Protocol::Cassandra) => {
+                Ok(false)
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Whether there is an account of this name.
     pub(super) async fn exists(&self, user: &str) -> Result<bool, Fault> {
         match self.target.protocol {
             Protocol::Redis => Ok(!self.command(["ACL", "GETUSER", user]).await?.is_empty()),
             Protocol::MySql => Ok(!self.hosts(user).await?.is_empty()),
+            Protocol::MongoDb => self.is_in_mongodb(user, super::mongodb::USUAL).await,
+            Protocol::Cassandra => self.is_in_cassandra(user).await,
             _ => {
                 let ask = format!("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}", literal(self.lexis(), user));
                 Ok(!self.rows(ask).await?.is_empty())
@@ -287,12 +341,12 @@ impl Accounts<'_> {
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
-    async fn rows(&self, statement: String) -> Result<Rows, Fault> {
+    pub(super) async fn rows(&self, statement: String) -> Result<Rows, Fault> {
         let rows = self.say(Script::one(statement)).await?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 
-    async fn say(&self, script: Script) -> Result<Vec<Rows>, Fault> {
+    pub(super) async fn say(&self, script: Script) -> Result<Vec<Rows>, Fault> {
         self.database.run(self.target, script).await
     }
 }

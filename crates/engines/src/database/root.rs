@@ -29,7 +29,7 @@ pub(super) async fn rotate(cx: Ctx<Database>, q: Rotate) -> Result<Reply<()>> {
     let target = target(&cx, name, &config).await?;
     let new = credential::password(&cx, &BTreeMap::new(), &config.password_policy).await?;
     let note = pending::note(&cx, "config", name, &new, 0).await?;
-    let accounts = Accounts { database: cx.outside().database(), target: &target };
+    let accounts = Accounts { database: cx.outside().database(), target: &target, manner: config.manner()? };
     if let Err(why) = accounts.set_password(&config.root_rotation_statements, &username, &new).await {
         if surely_not(&cx, &why, config.target_of(&cx, &username, &new)?).await {
             pending::take_back(&cx, &note).await?;

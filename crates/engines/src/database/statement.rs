@@ -16,6 +16,17 @@ pub(super) enum Lexis {
     PostgreSql,
     /// A backslash escapes, `` ` `` quotes identifiers.
     MySql,
+    /// Cassandra's: `$$…$$` is a text, `//` begins a comment, comments do not nest.
+    Cql,
+    /// SQL Server's: `[…]` quotes identifiers.
+    SqlServer,
+}
+
+impl Lexis {
+    /// Whether a comment may stand in a comment.
+    const fn nests(self) -> bool {
+        matches!(self, Self::PostgreSql | Self::SqlServer)
+    }
 }
 
 /// What may stand in a template.
@@ -25,10 +36,13 @@ pub(super) type Values<'a> = [(&'static str, &'a str)];
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     Plain,
-    Text { escapes: bool },
+    Text {
+        escapes: bool,
+    },
     Identifier(char),
     LineComment,
-    BlockComment,
+    /// So many that are not closed.
+    BlockComment(u32),
 }
 
 /// The statements of these commands, filled in. A command is one statement or several with semicolons between, or a JSON list of
@@ -66,7 +80,8 @@ pub(super) fn literal(lexis: Lexis, text: &str) -> String {
     let quoted = text.replace('\'', "''");
     match lexis {
         Lexis::PostgreSql if text.contains('\\') => format!("E'{}'", quoted.replace('\\', "\\\\")),
-        Lexis::PostgreSql => format!("'{quoted}'"),
+        Lexis::PostgreSql | Lexis::Cql => format!("'{quoted}'"),
+        Lexis::SqlServer => format!("N'{quoted}'"),
         Lexis::MySql => format!("'{}'", quoted.replace('\\', "\\\\")),
     }
 }
@@ -74,13 +89,16 @@ pub(super) fn literal(lexis: Lexis, text: &str) -> String {
 /// A name as the database's identifier.
 pub(super) fn identifier(lexis: Lexis, name: &str) -> String {
     match lexis {
-        Lexis::PostgreSql => format!("\"{}\"", name.replace('"', "\"\"")),
+        Lexis::PostgreSql | Lexis::Cql => format!("\"{}\"", name.replace('"', "\"\"")),
+        Lexis::SqlServer => format!("[{}]", name.replace(']', "]]")),
         Lexis::MySql => format!("`{}`", name.replace('`', "``")),
     }
 }
 
 /// The longest name of an account, in bytes: PostgreSQL cuts off what is longer, and it would not be found again.
 const LONGEST_NAME: usize = 63;
+/// The same for SQL Server, in UTF-16's units (`sysname`).
+const LONGEST_SYSNAME: usize = 128;
 
 /// A name that may stand for an account: not empty, not too long, no control character in it.
 pub(super) fn check_name(lexis: Lexis, name: &str) -> Result<()> {
@@ -89,6 +107,9 @@ pub(super) fn check_name(lexis: Lexis, name: &str) -> Result<()> {
     }
     if lexis == Lexis::PostgreSql && name.len() > LONGEST_NAME {
         return Err(Error::bad_request(format!("the name of the account is over {LONGEST_NAME} bytes")));
+    }
+    if lexis == Lexis::SqlServer && name.encode_utf16().count() > LONGEST_SYSNAME {
+        return Err(Error::bad_request(format!("the name of the account is over {LONGEST_SYSNAME} characters")));
     }
     Ok(())
 }
@@ -122,9 +143,11 @@ fn scan(lexis: Lexis, text: &str, values: &Values<'_>, cut: bool) -> Result<Vec<
                 (At::Plain, '`') if lexis == Lexis::MySql => at = At::Identifier('`'),
                 (At::Plain, '-') if rest.starts_with("--") => at = At::LineComment,
                 (At::Plain, '#') if lexis == Lexis::MySql => at = At::LineComment,
-                (At::Plain, '/') if rest.starts_with("/*") => (at, step) = (At::BlockComment, 2),
-                (At::Plain, '$') if dollar.is_none() && lexis == Lexis::PostgreSql => {
-                    if let Some(tag) = dollar_tag(rest) {
+                (At::Plain, '/') if lexis == Lexis::Cql && rest.starts_with("//") => at = At::LineComment,
+                (At::Plain, '/') if rest.starts_with("/*") => (at, step) = (At::BlockComment(1), 2),
+                (At::Plain, '[') if lexis == Lexis::SqlServer => at = At::Identifier(']'),
+                (At::Plain, '$') if dollar.is_none() && matches!(lexis, Lexis::PostgreSql | Lexis::Cql) => {
+                    if let Some(tag) = dollar_tag(rest).filter(|tag| lexis == Lexis::PostgreSql || tag.len() == 2) {
                         (dollar, step) = (Some(tag), tag.len());
                     }
                 }
@@ -142,7 +165,12 @@ fn scan(lexis: Lexis, text: &str, values: &Values<'_>, cut: bool) -> Result<Vec<
                 (At::Text { .. }, '\'') => at = At::Plain,
                 (At::Identifier(quote), c) if c == quote => at = At::Plain,
                 (At::LineComment, '\n') => at = At::Plain,
-                (At::BlockComment, '*') if rest.starts_with("*/") => (at, step) = (At::Plain, 2),
+                (At::BlockComment(deep), '*') if rest.starts_with("*/") => {
+                    (at, step) = (if deep > 1 { At::BlockComment(deep - 1) } else { At::Plain }, 2);
+                }
+                (At::BlockComment(deep), '/') if lexis.nests() && rest.starts_with("/*") => {
+                    (at, step) = (At::BlockComment(deep.saturating_add(1)), 2);
+                }
                 _ => {}
             }
         }
@@ -179,7 +207,7 @@ fn push(out: &mut Secret<String>, name: &str, value: &str, lexis: Lexis, at: At,
     }
     let out = out.expose_mut();
     match at {
-        At::Plain | At::LineComment | At::BlockComment => {
+        At::Plain | At::LineComment | At::BlockComment(_) => {
             if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
                 return cannot("outside of quotes, where only letters, digits and '_' can stand");
             }
@@ -267,11 +295,49 @@ mod tests {
         }
         assert!(filled(Lexis::PostgreSql, "DO $$ BEGIN EXECUTE '{{name}}'; END $$", "a$$; DROP", "").is_err());
         assert!(filled(Lexis::PostgreSql, "SELECT '{{name}}'", "a\0b", "").is_err());
-        for lexis in [Lexis::PostgreSql, Lexis::MySql] {
+        for lexis in [Lexis::PostgreSql, Lexis::MySql, Lexis::Cql, Lexis::SqlServer] {
             assert!(check_name(lexis, "a\nb").is_err() && check_name(lexis, "").is_err() && check_name(lexis, "a b'\"").is_ok());
             assert!(check_name(lexis, &"x".repeat(63)).is_ok());
         }
         assert!(check_name(Lexis::PostgreSql, &"x".repeat(64)).is_err());
+    }
+
+    #[test]
+    fn quotes_of_cassandra_and_sql_server() {
+        let hostile = "a]'\"; DROP LOGIN sa; --";
+        let text = "CREATE LOGIN [{{name}}] WITH PASSWORD = '{{password}}'; GRANT X TO \"{{name}}\"";
+        assert_eq!(
+            filled(Lexis::SqlServer, text, hostile, "p'w").unwrap(),
+            ["CREATE LOGIN [a]]'\"; DROP LOGIN sa; --] WITH PASSWORD = 'p''w'", "GRANT X TO \"a]'\"\"; DROP LOGIN sa; --\""]
+        );
+        assert_eq!(filled(Lexis::SqlServer, "SELECT ';]' [;]]]; SELECT 1", "", "").unwrap(), ["SELECT ';]' [;]]]", "SELECT 1"]);
+        let text = "CREATE ROLE '{{name}}' WITH PASSWORD = '{{password}}'; GRANT SELECT ON a.b TO \"{{name}}\"";
+        assert_eq!(
+            filled(Lexis::Cql, text, hostile, "\\'").unwrap(),
+            [
+                "CREATE ROLE 'a]''\"; DROP LOGIN sa; --' WITH PASSWORD = '\\'''",
+                "GRANT SELECT ON a.b TO \"a]'\"\"; DROP LOGIN sa; --\"",
+            ]
+        );
+        assert!(filled(Lexis::Cql, "SELECT $$;{{name}}$$; SELECT 1", "a$b", "").is_err());
+        assert_eq!(filled(Lexis::Cql, "SELECT $$;{{name}}$$; SELECT 1", "a", "").unwrap(), ["SELECT $$;a$$", "SELECT 1"]);
+        for text in ["// {{name}}\nSELECT 1", "GRANT X TO {{name}}", "/* {{name}} */"] {
+            assert!(filled(Lexis::Cql, text, "a;", "").is_err(), "{text}");
+        }
+        assert!(filled(Lexis::SqlServer, "DROP LOGIN {{name}}", "a]b", "").is_err());
+        assert!(check_name(Lexis::SqlServer, &"é".repeat(128)).is_ok());
+        assert!(check_name(Lexis::SqlServer, &"é".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn comments_in_comments() {
+        // The quotes stand in the outer comment, where a value could end it.
+        let text = "SELECT 1 /* /* */ '{{name}}' */";
+        for lexis in [Lexis::PostgreSql, Lexis::SqlServer] {
+            assert!(filled(lexis, text, "*/ DROP", "").is_err(), "{lexis:?}");
+        }
+        assert_eq!(filled(Lexis::Cql, "SELECT 1 /* /* */; SELECT 2", "", "").unwrap().len(), 2);
+        assert_eq!(filled(Lexis::PostgreSql, "SELECT 1 /* /* */; */; SELECT 2", "", "").unwrap().len(), 2);
     }
 
     #[test]
@@ -301,7 +367,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_literal_reads_back(text in "[^\0]{0,40}") {
-            for lexis in [Lexis::PostgreSql, Lexis::MySql] {
+            for lexis in [Lexis::PostgreSql, Lexis::MySql, Lexis::Cql, Lexis::SqlServer] {
                 prop_assert_eq!(read(lexis, &literal(lexis, &text)), (text.clone(), String::new()));
                 let whole = filled(lexis, "SELECT '{{password}}' AS p", "n", &text).unwrap();
                 prop_assert_eq!(whole.len(), 1);
@@ -319,7 +385,7 @@ mod tests {
 
         #[test]
         fn never_panics(text in ".{0,60}", name in ".{0,10}") {
-            for lexis in [Lexis::PostgreSql, Lexis::MySql] {
+            for lexis in [Lexis::PostgreSql, Lexis::MySql, Lexis::Cql, Lexis::SqlServer] {
                 let _either_way = filled(lexis, &text, &name, "p").is_ok();
             }
         }

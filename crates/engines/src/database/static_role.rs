@@ -366,7 +366,7 @@ async fn rotate(cx: &Ctx<Database>, name: &str, role: &mut StaticRole, config: &
     };
     let new = credential::password(cx, &role.credential_config, &config.password_policy).await?;
     let note = pending::note(cx, "role", name, &new, slot).await?;
-    let accounts = Accounts { database: cx.outside().database(), target: &target };
+    let accounts = Accounts { database: cx.outside().database(), target: &target, manner: config.manner()? };
     if let Err(why) = accounts.set_password(&role.rotation_statements, &username, &new).await {
         if root::surely_not(cx, &why, config.target_of(cx, &username, &new)?).await {
             pending::take_back(cx, &note).await?;

@@ -60,8 +60,10 @@ impl Fake {
         state.logins += 1;
         let mut rows = Vec::new();
         for line in &script.lines {
-            let Line::Statement(text) = line else { panic!("a command") };
-            let text = text.expose().clone();
+            let text = match line {
+                Line::Statement(text) => text.expose().clone(),
+                Line::Command(words) => words.iter().map(|word| word.expose().as_str()).collect::<Vec<_>>().join(" "),
+            };
             state.said.push(text.clone());
             let quoted = |mark: char| text.split(mark).nth(1).unwrap_or_default().to_owned();
             if !text.starts_with("SELECT")
@@ -105,6 +107,9 @@ impl outside::Database for Fake {
         Box::pin(async move { self.answer(target, &script) })
     }
     fn forget(&self, _: &str) {}
+    fn speaks(&self, protocol: outside::Protocol) -> bool {
+        protocol != outside::Protocol::SqlServer
+    }
 }
 
 const CONFIG: &str = r#"{"plugin_name":"postgresql-database-plugin","connection_url":"postgresql://{{username}}:{{password}}@h/d",
@@ -281,8 +286,8 @@ fn refuses_logins() {
     ] {
         assert_eq!(refused(b.call(Operation::Update, path, body)).0, Kind::BadRequest, "{path} {body}");
     }
-    let mongo = r#"{"plugin_name":"mongodb-database-plugin","connection_url":"mongodb://h"}"#;
-    assert_eq!(refused(b.call(Operation::Update, "config/new", mongo)).0, Kind::NotImplemented);
+    let not_built = r#"{"plugin_name":"mssql-database-plugin","connection_url":"sqlserver://h","verify_connection":false}"#;
+    assert_eq!(refused(b.call(Operation::Update, "config/new", not_built)).0, Kind::NotImplemented);
 }
 
 #[test]

@@ -3,10 +3,16 @@
 //! The clients are our own and small: a statement goes as text and rows come back as text, which is all that an engine asks for.
 //! No client knows a statement's meaning, logs one, or repeats one in an error of its own.
 
+#[cfg(feature = "cassandra")]
+mod cassandra;
+#[cfg(feature = "mongodb")]
+mod mongodb;
 mod mysql;
 mod pool;
 mod postgres;
 mod redis;
+#[cfg(test)]
+mod testing;
 
 use crate::stream::{Stream, tcp, tls};
 use coffer_engine::BoxFuture;
@@ -31,6 +37,10 @@ enum Connection {
     Postgres(postgres::Connection),
     MySql(mysql::Connection),
     Redis(redis::Connection),
+    #[cfg(feature = "mongodb")]
+    MongoDb(mongodb::Connection),
+    #[cfg(feature = "cassandra")]
+    Cassandra(cassandra::Connection),
 }
 
 impl Connection {
@@ -48,9 +58,12 @@ impl Connection {
             Protocol::PostgreSql => postgres::Connection::open(target).await.map(Self::Postgres),
             Protocol::MySql => mysql::Connection::open(target).await.map(Self::MySql),
             Protocol::Redis => redis::Connection::open(target).await.map(Self::Redis),
-            Protocol::MongoDb | Protocol::SqlServer | Protocol::Cassandra => {
-                Err(Fault::new(FaultKind::NotBuilt, "this program is built without a client for that database"))
-            }
+            #[cfg(feature = "mongodb")]
+            Protocol::MongoDb => mongodb::Connection::open(target).await.map(Self::MongoDb),
+            #[cfg(feature = "cassandra")]
+            Protocol::Cassandra => cassandra::Connection::open(target).await.map(Self::Cassandra),
+            #[allow(unreachable_patterns, reason = "which are left depends on the features")]
+            _ => Err(Fault::new(FaultKind::NotBuilt, "this program is built without a client for that database")),
         }
     }
 
@@ -59,6 +72,10 @@ impl Connection {
             Self::Postgres(connection) => connection.run(script, timeout).await,
             Self::MySql(connection) => connection.run(script).await,
             Self::Redis(connection) => connection.run(script).await,
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(connection) => connection.run(script).await,
+            #[cfg(feature = "cassandra")]
+            Self::Cassandra(connection) => connection.run(script).await,
         }
     }
 
@@ -68,6 +85,10 @@ impl Connection {
             Self::Postgres(connection) => connection.ping().await.is_ok(),
             Self::MySql(connection) => connection.ping().await.is_ok(),
             Self::Redis(connection) => connection.ping().await.is_ok(),
+            #[cfg(feature = "mongodb")]
+            Self::MongoDb(connection) => connection.ping().await.is_ok(),
+            #[cfg(feature = "cassandra")]
+            Self::Cassandra(connection) => connection.ping().await.is_ok(),
         }
     }
 }
@@ -85,6 +106,15 @@ impl Database for Client {
 
     fn forget(&self, pool: &str) {
         self.pools.forget(pool);
+    }
+
+    fn speaks(&self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::PostgreSql | Protocol::MySql | Protocol::Redis => true,
+            Protocol::MongoDb => cfg!(feature = "mongodb"),
+            Protocol::SqlServer => false,
+            Protocol::Cassandra => cfg!(feature = "cassandra"),
+        }
     }
 }
 
@@ -152,61 +182,10 @@ fn nonsense(host: &str) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use super::testing::{refused, says, target};
     use super::*;
     use coffer_engine::outside::Tls;
     use coffer_types::Secret;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    fn target(protocol: Protocol, port: u16) -> Target {
-        Target {
-            protocol,
-            hosts: vec![("127.0.0.1".into(), port)],
-            database: String::new(),
-            user: "canary-user".into(),
-            password: Secret::from("canary-password"),
-            tls: Tls::Off,
-            parameters: Vec::new(),
-            pool: "pool".into(),
-            revision: "1".into(),
-            most: 2,
-            idle: 2,
-            lifetime: Duration::ZERO,
-            timeout: Duration::from_millis(400),
-        }
-    }
-
-    /// A server that says these bytes to everyone, one after each thing that it hears (the first unasked where `greets`).
-    async fn says(greets: bool, replies: Vec<Vec<u8>>) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let replies = replies.clone();
-                tokio::spawn(async move {
-                    let mut heard = [0; 4096];
-                    for (number, reply) in replies.iter().enumerate() {
-                        if (number > 0 || !greets) && stream.read(&mut heard).await.unwrap_or(0) == 0 {
-                            return;
-                        }
-                        if stream.write_all(reply).await.is_err() {
-                            return;
-                        }
-                    }
-                    // It stays and says no more.
-                    tokio::time::sleep(Duration::from_secs(60)).await;
-                });
-            }
-        });
-        port
-    }
-
-    async fn refused(target: &Target) -> FaultKind {
-        let fault = Client::default().run(target, Script::nothing()).await.unwrap_err();
-        assert!(!fault.text.contains("canary"), "{fault}");
-        fault.kind
-    }
 
     fn postgres(kind: u8, body: &[u8]) -> Vec<u8> {
         let mut message = vec![kind];
@@ -261,12 +240,22 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_says_nothing_is_not_waited_for() {
-        for protocol in [Protocol::PostgreSql, Protocol::MySql, Protocol::Redis] {
+        for protocol in ALL.into_iter().filter(|protocol| Client::default().speaks(*protocol)) {
             let port = says(false, Vec::new()).await;
-            assert_eq!(refused(&target(protocol, port)).await, FaultKind::Unreachable);
+            assert_eq!(refused(&target(protocol, port)).await, FaultKind::Unreachable, "{protocol:?}");
+            assert_eq!(refused(&target(protocol, 1)).await, FaultKind::Unreachable, "{protocol:?}");
         }
-        assert_eq!(refused(&target(Protocol::PostgreSql, 1)).await, FaultKind::Unreachable);
-        assert_eq!(refused(&target(Protocol::MongoDb, 1)).await, FaultKind::NotBuilt);
+    }
+
+    const ALL: [Protocol; 6] =
+        [Protocol::PostgreSql, Protocol::MySql, Protocol::Redis, Protocol::MongoDb, Protocol::SqlServer, Protocol::Cassandra];
+
+    #[tokio::test]
+    async fn what_is_not_built_says_so() {
+        for protocol in ALL {
+            let built = refused(&target(protocol, 1)).await != FaultKind::NotBuilt;
+            assert_eq!(built, Client::default().speaks(protocol), "{protocol:?}");
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,10 @@
 //!
 //! The address is taken apart first and filled in afterwards, piece by piece: no password can make it another address.
 
+mod mongodb;
+
+pub(super) use mongodb::mongodb;
+
 use coffer_types::Secret;
 use std::time::Duration;
 
@@ -196,7 +200,7 @@ pub(super) fn redacted(text: &str, password: &Piece) -> String {
     text.to_owned()
 }
 
-fn host_and_port(place: &str, usual: u16) -> Result<(String, u16), String> {
+pub(super) fn host_and_port(place: &str, usual: u16) -> Result<(String, u16), String> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or("an IPv6 address is not closed by a bracket")?;
