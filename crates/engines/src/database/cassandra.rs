@@ -4,8 +4,9 @@ use super::plugin::Accounts;
 use super::statement::{Lexis, literal};
 use coffer_engine::outside::Fault;
 
-/// The template of accounts' names: what stands outside of quotes in a statement holds no dash.
-pub(super) const NAME: &str = r#"{{ printf "v_%s_%s_%s_%s" (.DisplayName | truncate 15) (.RoleName | truncate 15) (random 20) (unix_time) | truncate 100 | replace "-" "_" | lowercase }}"#;
+/// The template of accounts' names: what stands outside of quotes in a statement holds no dash; for the quote see
+/// [`check_name`](super::statement::check_name).
+pub(super) const NAME: &str = r#"{{ printf "v_%s_%s_%s_%s" (.DisplayName | truncate 15) (.RoleName | truncate 15) (random 20) (unix_time) | truncate 100 | replace "-" "_" | replace "'" "" | lowercase }}"#;
 
 pub(super) const CREATE: &str = "CREATE USER '{{username}}' WITH PASSWORD '{{password}}' NOSUPERUSER";
 pub(super) const CHANGE: &str = "ALTER USER '{{username}}' WITH PASSWORD '{{password}}'";

@@ -1,9 +1,11 @@
-//! Credentials: what kinds there are and how a password is made.
+//! Credentials: what kinds there are and how each is made.
 
-use super::{Database, failed};
+use super::{Database, certificate, failed};
 use crate::username::HostRandom;
+use coffer_crypto::pk::{KeyKind, PrivateKey};
 use coffer_crypto::random::below;
 use coffer_engine::Ctx;
+use coffer_engine::outside::Protocol;
 use coffer_types::{Error, Json, Object, Result, Secret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,8 +65,29 @@ impl Kind {
                 &["key_bits", "format"]
             }
             Self::ClientCertificate => {
-                among(&mut given, "key_type", None, &["rsa", "ec", "ed25519"])?;
-                among(&mut given, "signature_bits", Some("0"), &["0", "256", "384", "512"])?;
+                let bits: &[&str] = match given.get("key_type").map(String::as_str) {
+                    Some("rsa") => &["2048", "3072", "4096"],
+                    Some("ec") => &["256", "384", "521"],
+                    // Whatever is given means nothing.
+                    _ => {
+                        given.insert("key_bits".to_owned(), "0".to_owned());
+                        &["0"]
+                    }
+                };
+                if given.get("key_bits").is_some_and(|bits| bits == "0") {
+                    given.remove("key_bits");
+                }
+                let usual = bits.first().copied();
+                let fits = given.get("key_bits").is_none_or(|given| given.is_empty() || bits.contains(&given.as_str()));
+                if !fits {
+                    return Err(wrong("invalid key_bits".to_owned()));
+                }
+                among(&mut given, "key_bits", usual, bits)?;
+                if given.get("signature_bits").is_some_and(|bits| bits == "0") {
+                    given.remove("signature_bits");
+                }
+                among(&mut given, "signature_bits", Some("256"), &["256", "384", "512"])?;
+                certificate::check(&given).map_err(wrong)?;
                 &["common_name_template", "ca_cert", "ca_private_key", "key_type", "key_bits", "signature_bits"]
             }
         };
@@ -72,13 +95,90 @@ impl Kind {
         Ok(given)
     }
 
-    /// Only passwords can be told to the databases that are here.
-    pub(super) fn must_be_password(&self) -> Result<()> {
-        match self {
-            Self::Password => Ok(()),
-            other => Err(Error::bad_request(format!("unsupported credential_type: {:?}", other.as_str()))),
+    /// Whether the database can be told of such a credential: a key only by a statement that says `{{public_key}}`, and passwords alone
+    /// where there are no statements.
+    pub(super) fn must_suit(&self, protocol: Protocol, statements: &[String]) -> Result<()> {
+        let says = |text: &str| text.contains("{{public_key}}");
+        let said = |s: &String| says(s) || super::statement::list(s).is_some_and(|list| list.iter().any(|s| says(s)));
+        match (self, protocol) {
+            (Self::Password, _) => Ok(()),
+            (other, Protocol::Redis | Protocol::MongoDb) => {
+                Err(Error::bad_request(format!("unsupported credential_type: {:?}", other.as_str())))
+            }
+            (Self::RsaPrivateKey, _) if !statements.iter().any(said) => Err(Error::bad_request(format!(
+                "unsupported credential_type: {:?}: no statement says {{{{public_key}}}}",
+                self.as_str()
+            ))),
+            _ => Ok(()),
         }
     }
+}
+
+/// What a login is proven with.
+pub(super) enum Credential {
+    Password(Secret<String>),
+    /// PEM, PKCS#8 and SubjectPublicKeyInfo.
+    Key {
+        private: Secret<String>,
+        public: String,
+    },
+    /// PEM; the subject as text (RFC 4514).
+    Certificate {
+        certificate: String,
+        private: Secret<String>,
+        kind: &'static str,
+        subject: String,
+    },
+}
+
+impl Credential {
+    /// What no error may repeat.
+    pub(super) const fn secret(&self) -> &Secret<String> {
+        match self {
+            Self::Password(secret) | Self::Key { private: secret, .. } | Self::Certificate { private: secret, .. } => secret,
+        }
+    }
+
+    pub(super) fn password(&self) -> Option<&Secret<String>> {
+        if let Self::Password(password) = self { Some(password) } else { None }
+    }
+
+    /// What a statement may say of it.
+    pub(super) fn value(&self) -> (&'static str, &str) {
+        match self {
+            Self::Password(password) => ("password", password.expose()),
+            Self::Key { public, .. } => ("public_key", public),
+            Self::Certificate { subject, .. } => ("subject", subject),
+        }
+    }
+
+    /// Adds what the caller gets.
+    pub(super) fn show(&self, shown: &mut Object) {
+        match self {
+            Self::Password(password) => {
+                shown.insert("password", password.expose().as_str());
+            }
+            Self::Key { private, .. } => {
+                shown.insert("rsa_private_key", private.expose().as_str());
+            }
+            Self::Certificate { certificate, private, kind, .. } => {
+                shown.insert("client_certificate", certificate.as_str());
+                shown.insert("private_key", private.expose().as_str());
+                shown.insert("private_key_type", *kind);
+            }
+        }
+    }
+}
+
+/// A new RSA key.
+pub(super) async fn key(cx: &Ctx<Database>, settings: &BTreeMap<String, String>) -> Result<Credential> {
+    let bits = settings.get("key_bits").and_then(|bits| bits.parse().ok()).unwrap_or(2048);
+    let made = cx.compute(move || {
+        let key = PrivateKey::generate(KeyKind::Rsa(bits))?;
+        Ok::<_, coffer_crypto::pk::PkError>((key.to_pkcs8_pem()?, key.public()?.to_pem()))
+    });
+    let (private, public) = made.await?.map_err(Error::internal)?;
+    Ok(Credential::Key { private: Secret::new(private.to_string()), public })
 }
 
 /// Settings as they may be read: numbers as numbers, no private key.
@@ -136,8 +236,6 @@ mod tests {
         let rsa = settings(&Kind::RsaPrivateKey, &[("bogus", "1")]).unwrap();
         assert_eq!(rsa.into_iter().collect::<Vec<_>>(), [("format".into(), "pkcs8".into()), ("key_bits".into(), "2048".into())]);
         assert!(settings(&Kind::RsaPrivateKey, &[("key_bits", "1024")]).is_err());
-        assert!(settings(&Kind::ClientCertificate, &[]).is_err());
-        assert!(settings(&Kind::ClientCertificate, &[("key_type", "ec")]).is_ok());
         assert!(settings(&Kind::Password, &[]).unwrap().is_empty());
         assert!(Kind::parse("nope").is_err());
         for kind in [Kind::Password, Kind::RsaPrivateKey, Kind::ClientCertificate] {

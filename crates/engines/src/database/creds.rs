@@ -3,12 +3,14 @@
 //! The note of an account is durable before the database is told of it, and goes with the commit that registers its lease. So an account
 //! without a lease has a note, and is removed when notes are rolled back: a crash at any point leaves none.
 
+use super::certificate::{self, Holder};
+use super::credential::{self, Credential, Kind};
 use super::plugin::{Accounts, Failure};
 use super::role::{self, Role};
-use super::{Database, config, credential, failed, failure, is_allowed, root};
+use super::{Database, config, failed, failure, is_allowed, root};
 use crate::username::{HostRandom, Source, Template};
-use coffer_engine::{Ctx, Intent, LeaseKind, Record, Reply, Response, Terms};
-use coffer_types::{Error, Result, Secret, Timestamp};
+use coffer_engine::{Ctx, Intent, LeaseKind, Record, Reply, Terms};
+use coffer_types::{Error, Object, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -53,16 +55,7 @@ impl Intent for Making {
     const NAME: &'static str = "making";
 }
 
-/// A login.
-#[derive(Response)]
-pub(super) struct Made {
-    /// Its password.
-    password: Secret<String>,
-    /// The account's name.
-    username: String,
-}
-
-pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made>> {
+pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply> {
     let name = q.name.as_str();
     let role: Option<Role> = cx.view.get(&role::key(name)).await?;
     let role = role.ok_or_else(|| Error::bad_request(format!("unknown role: {name}")))?;
@@ -70,13 +63,12 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
     if !is_allowed(&config.allowed_roles, name) {
         return Err(failed(format!("{name:?} is not an allowed role")));
     }
-    role.credential_type.must_be_password()?;
     let plugin = config.plugin()?;
+    role.credential_type.must_suit(plugin.protocol, &role.creation_statements)?;
     if role.creation_statements.is_empty() && !plugin.has_usual_creation() {
         return Err(failed("empty creation statements"));
     }
     let target = root::target(&cx, &role.db_name, &config).await?;
-    let password = credential::password(&cx, &role.credential_config, &config.password_policy).await?;
     let template = config.text("username_template")?;
     let template = Template::parse(template.as_deref().unwrap_or(plugin.template), FIELDS)?;
     let display = cx.principal().map_or("", |principal| &principal.display_name);
@@ -86,7 +78,18 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
     plugin.check_name(&username)?;
 
     let terms = Terms { ttl: role.default_ttl, max_ttl: role.max_ttl, renewable: true };
-    let expiration = written(expected_end(&cx, &terms));
+    let end = expected_end(&cx, &terms);
+    let expiration = written(end);
+    let credential = match role.credential_type {
+        Kind::Password => {
+            Credential::Password(credential::password(&cx, &role.credential_config, &config.password_policy).await?)
+        }
+        Kind::RsaPrivateKey => credential::key(&cx, &role.credential_config).await?,
+        Kind::ClientCertificate => {
+            let holder = Holder { display, role: name, username: &username };
+            certificate::issue(&cx, &role.credential_config, &holder, end).await?
+        }
+    };
     let undo = if role.rollback_statements.is_empty() { &role.revocation_statements } else { &role.rollback_statements };
     let accounts = Accounts { database: cx.outside().database(), target: &target, manner: config.manner()? };
     // One that is there is someone else's: it must neither be handed out nor be removed when making it fails.
@@ -98,13 +101,13 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
     }
     let noted =
         cx.intend(&Making { username: username.clone(), db_name: role.db_name.clone(), statements: undo.clone() }).await?;
-    if let Err((why, maybe)) = accounts.create(&role.creation_statements, &username, &password, &expiration).await {
+    if let Err((why, maybe)) = accounts.create(&role.creation_statements, &username, &credential, &expiration).await {
         // What a database does not take back by itself is taken back here; where that fails, the note stays.
         let unanswered = matches!(&why, Failure::Database(fault) if !fault.is_refusal());
         if !maybe || !unanswered && accounts.remove(undo, &username).await.is_ok() {
             cx.undone(noted).await?;
         }
-        return Err(failure("failed to make the account: ", why, &[password.expose(), target.password.expose()]));
+        return Err(failure("failed to make the account: ", why, &[credential.secret().expose(), target.password.expose()]));
     }
     cx.done(noted);
     let lease = Creds {
@@ -113,7 +116,10 @@ pub(super) async fn make(cx: Ctx<Database>, q: role::Named) -> Result<Reply<Made
         db_name: role.db_name,
         revocation_statements: role.revocation_statements,
     };
-    Reply::leased(Made { password, username }, &lease, terms)
+    let mut made = Object::new();
+    credential.show(&mut made);
+    made.insert("username", username);
+    Reply::leased(made, &lease, terms)
 }
 
 pub(super) async fn renew(cx: Ctx<Database>, lease: Creds) -> Result<Terms> {

@@ -13,8 +13,11 @@ use std::sync::{Arc, Mutex};
 struct Fake {
     said: Mutex<Vec<String>>,
     answers: Mutex<VecDeque<Result<Rows, Fault>>>,
-    target: Mutex<Option<(Protocol, Vec<(String, u16)>, Vec<(String, String)>, String)>>,
+    target: Mutex<Option<Told>>,
 }
+
+/// Protocol, hosts, parameters, TLS.
+type Told = (Protocol, Vec<(String, u16)>, Vec<(String, String)>, String);
 
 impl Fake {
     fn said(&self) -> Vec<String> {
@@ -170,8 +173,8 @@ fn a_login_of_cassandra() {
     b.principal.as_mut().unwrap().display_name = "O'Brien; --".into();
     let answer = b.call(Operation::Read, "creds/app", "").unwrap();
     let (user, password) = (text(&answer, "username").to_owned(), text(&answer, "password").to_owned());
-    assert!(user.starts_with("v_o'brien; __"), "{user}");
-    let quoted = user.replace('\'', "''");
+    assert!(user.starts_with("v_obrien; __"), "{user}");
+    let quoted = &user;
     assert_eq!(
         fake.said(),
         [
@@ -188,6 +191,14 @@ fn a_login_of_cassandra() {
         .unwrap();
     let (kind, why) = refused(b.call(Operation::Read, "creds/app", ""));
     assert!(kind == Kind::BadRequest && why.contains("outside of quotes"), "{why}");
+    fake.said();
+    b.call(Operation::Update, "config/db", r#"{"username_template":"{{.DisplayName}}"}"#).unwrap();
+    assert_eq!(
+        refused(b.call(Operation::Read, "creds/app", "")).0,
+        Kind::BadRequest,
+        "Cassandra itself would trip over the quote"
+    );
+    assert!(fake.said().is_empty());
 }
 
 #[test]
@@ -220,4 +231,169 @@ fn refuses_of_cassandra() {
     }
     b.call(Operation::Update, "config/db", r#"{"tls":true,"insecure_tls":true}"#).unwrap();
     assert!(fake.target.lock().unwrap().as_ref().unwrap().3.starts_with("On"));
+}
+
+const POSTGRES: &str = r#"{"plugin_name":"postgresql-database-plugin","connection_url":"postgresql://{{username}}:{{password}}@h/d",
+    "username":"admin","password":"canary-root","allowed_roles":"*"}"#;
+
+#[test]
+fn keys_are_handed_out_and_their_public_half_told() {
+    let (b, fake) = bench(POSTGRES);
+    let role = r#"{"db_name":"db","credential_type":"rsa_private_key","creation_statements":"CREATE ROLE \"{{name}}\"; INSERT INTO keys VALUES ('{{public_key}}')"}"#;
+    b.call(Operation::Update, "roles/app", role).unwrap();
+    let answer = b.call(Operation::Read, "creds/app", "").unwrap();
+    let data = answer.data.as_ref().unwrap();
+    assert_eq!(data.names().collect::<Vec<_>>(), ["rsa_private_key", "username"]);
+    let pem = text(&answer, "rsa_private_key");
+    assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\n"), "PKCS#8");
+    let public = coffer_crypto::pk::PrivateKey::from_pem(pem).unwrap().public().unwrap();
+    assert_eq!(fake.said().last(), Some(&format!("INSERT INTO keys VALUES ('{}')", public.to_pem())));
+    // A key that no statement tells the database of would be good for nothing.
+    b.call(Operation::Update, "roles/app", r#"{"creation_statements":"CREATE ROLE \"{{name}}\""}"#).unwrap();
+    let (kind, why) = refused(b.call(Operation::Read, "creds/app", ""));
+    assert!(kind == Kind::BadRequest && why.starts_with("unsupported credential_type: \"rsa_private_key\""), "{why}");
+    b.call(Operation::Update, "roles/app", r#"{"creation_statements":"CREATE ROLE {{name}} '{{public_key}}' '{{password}}'"}"#)
+        .unwrap();
+    assert_eq!(refused(b.call(Operation::Read, "creds/app", "")).0, Kind::BadRequest);
+    for settings in [r#"{"key_bits":"1024"}"#, r#"{"format":"pkcs1"}"#] {
+        let body = format!(r#"{{"credential_type":"rsa_private_key","credential_config":{settings}}}"#);
+        assert_eq!(refused(b.call(Operation::Update, "roles/app", &body)).0, Kind::BadRequest, "{settings}");
+    }
+}
+
+#[test]
+fn keys_of_static_roles() {
+    let (b, fake) = bench(POSTGRES);
+    let role = |more: &str| {
+        format!(r#"{{"db_name":"db","username":"job","rotation_period":"60s","credential_type":"rsa_private_key"{more}}}"#)
+    };
+    let statements = r#","rotation_statements":"UPDATE keys SET key = '{{public_key}}' WHERE name = '{{name}}'""#;
+    for more in ["", r#","rotation_statements":"SELECT 1""#, &format!(r#"{statements},"second_username":"job2""#)] {
+        assert_eq!(refused(b.call(Operation::Update, "static-roles/st", &role(more))).0, Kind::BadRequest, "{more}");
+    }
+    fake.answer([fault(FaultKind::Refused)]);
+    assert_eq!(refused(b.call(Operation::Update, "static-roles/st", &role(statements))).0, Kind::Upstream);
+    let pending = || b.keys().iter().filter(|key| key.starts_with("pending/")).count();
+    assert_eq!(pending(), 0, "it happened together or not at all");
+    fake.said();
+    b.call(Operation::Update, "static-roles/st", &role(statements)).unwrap();
+    let public = |answer: &Answer| {
+        coffer_crypto::pk::PrivateKey::from_pem(text(answer, "rsa_private_key")).unwrap().public().unwrap().to_pem()
+    };
+    let first = b.call(Operation::Read, "static-creds/st", "").unwrap();
+    assert_eq!(fake.said(), [format!("UPDATE keys SET key = '{}' WHERE name = 'job'", public(&first))]);
+    assert!(first.data.as_ref().unwrap().get("password").is_none());
+    b.call(Operation::Update, "rotate-role/st", "").unwrap();
+    let second = b.call(Operation::Read, "static-creds/st", "").unwrap();
+    assert_ne!(public(&first), public(&second));
+    assert_eq!((fake.said(), pending()), (vec![format!("UPDATE keys SET key = '{}' WHERE name = 'job'", public(&second))], 0));
+    let certificate = role("").replace("rsa_private_key", "client_certificate");
+    assert_eq!(refused(b.call(Operation::Update, "static-roles/c", &certificate)).0, Kind::BadRequest);
+}
+
+/// An authority made with the certificates of this program's own; `ends` in seconds since 1970.
+fn authority(ends: i64, is_authority: bool) -> (String, String) {
+    use coffer_crypto::pk::{KeyKind, PrivateKey};
+    use coffer_crypto::x509::{BasicConstraints, Draft, Extensions, KeyUses, SignatureAlgorithm, Subject, pem};
+    let key = PrivateKey::generate(KeyKind::P256).unwrap();
+    let name = Subject { common_name: "Databases".into(), ..Subject::default() }.to_der();
+    let mut extensions = Extensions::default();
+    extensions.key_usage(if is_authority { KeyUses::CERT_SIGN } else { KeyUses::DIGITAL_SIGNATURE });
+    extensions.basic_constraints(BasicConstraints { authority: is_authority, path_length: None });
+    let public = key.public().unwrap();
+    let draft = Draft {
+        serial: &[1],
+        issuer: &name,
+        subject: &name,
+        not_before: 0,
+        not_after: ends,
+        spki: public.spki(),
+        extensions: &extensions,
+    };
+    let der = draft.sign(&key, SignatureAlgorithm::EcdsaSha256).unwrap();
+    (pem("CERTIFICATE", &der), key.to_pkcs8_pem().unwrap().to_string())
+}
+
+fn certificate_role(ca: &(String, String), more: &[(&str, &str)]) -> String {
+    let mut settings = coffer_types::Object::new()
+        .with("ca_cert", ca.0.as_str())
+        .with("ca_private_key", ca.1.as_str())
+        .with("key_type", "ec")
+        .with("common_name_template", "{{.Username}}");
+    for (name, value) in more {
+        settings.insert(*name, *value);
+    }
+    let role = coffer_types::Object::new()
+        .with("db_name", "db")
+        .with("credential_type", "client_certificate")
+        .with("creation_statements", "CREATE USER '{{name}}' REQUIRE SUBJECT '{{subject}}'")
+        .with("default_ttl", "1h")
+        .with("credential_config", Json::Object(settings));
+    String::from_utf8(Json::Object(role).to_bytes().to_vec()).unwrap()
+}
+
+#[test]
+fn certificates_are_handed_out_and_end_with_their_lease() {
+    use coffer_crypto::pk::PrivateKey;
+    use coffer_crypto::x509::Certificate;
+    let (b, fake) = bench(POSTGRES);
+    let ca = authority(4_000_000_000, true);
+    let root = Certificate::from_pem(&ca.0).unwrap().remove(0);
+    for (kind, more) in
+        [("ec", vec![]), ("rsa", vec![("key_type", "rsa")]), ("ed25519", vec![("key_type", "ed25519"), ("key_bits", "7")])]
+    {
+        b.call(Operation::Update, "roles/app", &certificate_role(&ca, &more)).unwrap();
+        let answer = b.call(Operation::Read, "creds/app", "").unwrap();
+        let names: Vec<_> = answer.data.as_ref().unwrap().names().collect();
+        assert_eq!(names, ["client_certificate", "private_key", "private_key_type", "username"]);
+        let user = text(&answer, "username");
+        let made = Certificate::from_pem(text(&answer, "client_certificate")).unwrap().remove(0);
+        let key = PrivateKey::from_pem(text(&answer, "private_key")).unwrap();
+        assert!(root.signed(&made) && made.is_for_clients() && !made.is_authority());
+        assert_eq!(
+            (made.common_name().as_str(), made.spki(), text(&answer, "private_key_type")),
+            (user, key.public().unwrap().spki(), kind)
+        );
+        let lease = answer.lease.as_ref().unwrap().terms.ttl.secs();
+        assert_eq!((lease, made.not_after_secs() - made.not_before_secs()), (3600, 3600 + 5 + 30));
+        assert_eq!(fake.said().last(), Some(&format!("CREATE USER '{user}' REQUIRE SUBJECT 'CN={user}'")));
+    }
+    // Never longer than the authority.
+    let short = authority(b.now().secs() + 60, true);
+    b.call(Operation::Update, "roles/app", &certificate_role(&short, &[])).unwrap();
+    let answer = b.call(Operation::Read, "creds/app", "").unwrap();
+    let made = Certificate::from_pem(text(&answer, "client_certificate")).unwrap().remove(0);
+    assert_eq!(made.not_after_secs(), b.now().secs() + 60);
+    b.pass(coffer_types::Span::from_secs(120));
+    assert!(refused(b.call(Operation::Read, "creds/app", "")).1.contains("ca_cert has ended"));
+    let shown = coffer_engine::testing::text(&b.call(Operation::Read, "roles/app", "").unwrap());
+    assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+}
+
+#[test]
+fn refuses_settings_of_certificates() {
+    let (b, fake) = bench(POSTGRES);
+    let (ca, other) = (authority(4_000_000_000, true), authority(4_000_000_000, true));
+    let leaf = authority(4_000_000_000, false);
+    for (more, said) in [
+        (vec![("common_name_template", "")], "missing required common_name_template"),
+        (vec![("common_name_template", "{{bad")], "failed to create template"),
+        (vec![("key_type", "dsa")], "invalid key_type"),
+        (vec![("key_bits", "111")], "invalid key_bits"),
+        (vec![("key_type", "rsa"), ("key_bits", "1024")], "invalid key_bits"),
+        (vec![("signature_bits", "9")], "invalid signature_bits"),
+        (vec![("ca_cert", "")], "missing required ca_cert"),
+        (vec![("ca_private_key", "")], "missing required ca_private_key"),
+        (vec![("ca_cert", "zz")], "no certificate in PEM"),
+        (vec![("ca_private_key", "canary")], "no private key in PEM"),
+        (vec![("ca_private_key", other.1.as_str())], "not the key of ca_cert"),
+        (vec![("ca_cert", leaf.0.as_str()), ("ca_private_key", leaf.1.as_str())], "may not sign certificates"),
+    ] {
+        let (kind, why) = refused(b.call(Operation::Update, "roles/app", &certificate_role(&ca, &more)));
+        assert!(kind == Kind::BadRequest && why.contains(said) && !why.contains("canary"), "{said}: {why}");
+    }
+    let long = certificate_role(&ca, &[("common_name_template", "{{random 65}}")]);
+    b.call(Operation::Update, "roles/app", &long).unwrap();
+    assert_eq!(refused(b.call(Operation::Read, "creds/app", "")).0, Kind::BadRequest);
+    assert!(fake.said().is_empty());
 }

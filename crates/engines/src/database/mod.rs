@@ -12,6 +12,7 @@
 mod address;
 mod bundle;
 mod cassandra;
+mod certificate;
 mod config;
 mod credential;
 mod creds;

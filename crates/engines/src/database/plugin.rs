@@ -8,6 +8,7 @@
 //! | MongoDB | as PostgreSQL's, 100 bytes | removed from `admin` |
 //! | Redis, Valkey | `V_<DISPLAY>_<ROLE>_<RANDOM>_<TIME>` | made with `~* +@read`; removed |
 
+use super::credential::Credential;
 use super::statement::{Lexis, check_name, fill, identifier, list, literal};
 use coffer_engine::outside::{Database, Fault, FaultKind, Line, Protocol, Rows, Script, Target};
 use coffer_types::{Error, Object, Result, Secret};
@@ -93,6 +94,12 @@ impl Plugin {
     }
 }
 
+fn unsuited() -> Failure {
+    Failure::Template(Error::bad_request(
+        "unsupported credential_type: without statements of its own a password alone can be told",
+    ))
+}
+
 /// How the database reads statements. Those that take none know no limit of names, nor do they cut anything off.
 const fn lexis(protocol: Protocol) -> Lexis {
     match protocol {
@@ -113,7 +120,7 @@ impl Accounts<'_> {
         &self,
         statements: &[String],
         user: &str,
-        password: &Secret<String>,
+        credential: &Credential,
         expiration: &str,
     ) -> Result<(), (Failure, bool)> {
         // What is refused at once made nothing; what is not answered may have.
@@ -121,17 +128,18 @@ impl Accounts<'_> {
             let maybe = !why.is_refusal();
             (Failure::Database(why), maybe)
         };
+        let only_password = || credential.password().ok_or_else(|| (unsuited(), false));
         if self.target.protocol == Protocol::Redis {
+            let password = only_password()?;
             let rules = ["reset".to_owned(), "on".to_owned()].into_iter().chain(redis_rules(statements));
             return self.redis_set(user, password, rules).await.map_err(alone);
         }
         if self.target.protocol == Protocol::MongoDb {
-            return self.create_in_mongodb(statements, user, password).await;
+            return self.create_in_mongodb(statements, user, only_password()?).await;
         }
         let usual = [super::cassandra::CREATE.to_owned()];
         let statements = if statements.is_empty() && self.target.protocol == Protocol::Cassandra { &usual } else { statements };
-        let password = password.expose().as_str();
-        let values = [("name", user), ("username", user), ("password", password), ("expiration", expiration)];
+        let values = [("name", user), ("username", user), credential.value(), ("expiration", expiration)];
         let mut statements = fill(self.lexis(), statements, &values).map_err(|why| (Failure::Template(why), false))?;
         if matches!(self.target.protocol, Protocol::MySql | Protocol::Cassandra) && !statements.is_empty() {
             // Each commits by itself there: after the first one there may be an account.
@@ -171,10 +179,20 @@ impl Accounts<'_> {
         Ok(())
     }
 
-    /// Gives an account that is there another password.
-    pub(super) async fn set_password(&self, statements: &[String], user: &str, password: &Secret<String>) -> Result<(), Failure> {
+    /// Gives an account that is there another password, or whatever its own statements say.
+    pub(super) async fn change(&self, statements: &[String], user: &str, credential: &Credential) -> Result<(), Failure> {
+        let values = [("name", user), ("username", user), credential.value()];
+        let password = match credential.password() {
+            Some(password) => password,
+            None if statements.is_empty() || matches!(self.target.protocol, Protocol::Redis | Protocol::MongoDb) => {
+                return Err(unsuited());
+            }
+            None => {
+                self.say(Script::atomic(fill(self.lexis(), statements, &values)?)).await?;
+                return Ok(());
+            }
+        };
         let secret = password.expose().as_str();
-        let values = [("name", user), ("username", user), ("password", secret)];
         let own = match (self.target.protocol, statements) {
             (Protocol::Redis, _) => {
                 if !self.exists(user).await? {

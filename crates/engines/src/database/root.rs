@@ -1,6 +1,7 @@
 //! The connection's own account: its target, and the change of its password.
 
 use super::config::{self, Config};
+use super::credential::Credential;
 use super::pending::{self, Note};
 use super::plugin::{Accounts, Failure};
 use super::{Database, credential, failed, failure};
@@ -30,7 +31,8 @@ pub(super) async fn rotate(cx: Ctx<Database>, q: Rotate) -> Result<Reply<()>> {
     let new = credential::password(&cx, &BTreeMap::new(), &config.password_policy).await?;
     let note = pending::note(&cx, "config", name, &new, 0).await?;
     let accounts = Accounts { database: cx.outside().database(), target: &target, manner: config.manner()? };
-    if let Err(why) = accounts.set_password(&config.root_rotation_statements, &username, &new).await {
+    let credential = Credential::Password(new.duplicate());
+    if let Err(why) = accounts.change(&config.root_rotation_statements, &username, &credential).await {
         if surely_not(&cx, &why, config.target_of(&cx, &username, &new)?).await {
             pending::take_back(&cx, &note).await?;
         }

@@ -4,12 +4,13 @@
 //! that one is handed out. So the login that applications hold works until the change after.
 
 use super::config::{self, Config};
-use super::credential::{self, Kind};
+use super::credential::{self, Credential, Kind};
 use super::cron::Schedule;
 use super::pending;
 use super::plugin::{Accounts, Failure};
 use super::role::{self, not_unique};
 use super::{Database, Strings, failed, failure, is_allowed, root};
+use coffer_engine::outside::Protocol;
 use coffer_engine::{Ctx, NoInput, Record, Reply, Request};
 use coffer_types::{Error, Json, Name, Object, Result, Secret, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -164,7 +165,6 @@ pub(super) async fn write(cx: Ctx<Database>, q: Write) -> Result<Reply<()>> {
             config.plugin()?.check_name(user)?;
         }
         role.accounts = [username, second].into_iter().filter(|user| !user.is_empty()).map(account).collect();
-        role.credential_type.must_be_password()?;
         rotate(&cx, name, &mut role, &config).await.map_err(|why| why.into_error("error setting credentials: "))?;
     } else if timing {
         role.due = Timing::of(&role)?.after(cx.now().max(role.rotated), role.rotated);
@@ -202,8 +202,8 @@ pub(super) async fn creds(cx: Ctx<Database>, q: role::Named) -> Result<Reply> {
     let account = role.accounts.get(role.active).ok_or_else(|| Error::internal("a static role without an account"))?;
     let password = working_password(&cx, name, &role, account).await?;
     let ttl = i64::try_from(role.due.since(cx.now()).as_secs()).unwrap_or(i64::MAX);
-    let mut shown =
-        Object::new().with("last_vault_rotation", role.rotated.rfc3339()).with("password", password.expose().as_str());
+    let field = if role.credential_type == Kind::RsaPrivateKey { "rsa_private_key" } else { "password" };
+    let mut shown = Object::new().with("last_vault_rotation", role.rotated.rfc3339()).with(field, password.expose().as_str());
     role.show_timing(&mut shown);
     shown.insert("ttl", ttl);
     shown.insert("username", account.username.as_str());
@@ -214,7 +214,8 @@ pub(super) async fn creds(cx: Ctx<Database>, q: role::Named) -> Result<Reply> {
 async fn working_password(cx: &Ctx<Database>, name: &str, role: &StaticRole, account: &Account) -> Result<Secret<String>> {
     let stored = Secret::new(account.password.to_string());
     let notes = pending::of_role(cx, name).await?;
-    if notes.is_empty() {
+    // A key can't be tried here; the beat makes another one, which settles it.
+    if notes.is_empty() || role.credential_type != Kind::Password {
         return Ok(stored);
     }
     let config = config::find(cx, &role.db_name).await?;
@@ -352,7 +353,7 @@ impl NotRotated {
 
 /// Changes the password in the database and in `role`, which the caller stores.
 async fn rotate(cx: &Ctx<Database>, name: &str, role: &mut StaticRole, config: &Config) -> Result<(), NotRotated> {
-    role.credential_type.must_be_password()?;
+    role.check_kind(config)?;
     let before = pending::of_role(cx, name).await?;
     let slot = if role.accounts.len() > 1 && !role.rotated.is_never() { 1 - role.active.min(1) } else { role.active };
     let self_managed = config.is_self_managed()?;
@@ -364,11 +365,21 @@ async fn rotate(cx: &Ctx<Database>, name: &str, role: &mut StaticRole, config: &
     } else {
         root::target(cx, &role.db_name, config).await?
     };
-    let new = credential::password(cx, &role.credential_config, &config.password_policy).await?;
+    let credential = match role.credential_type {
+        Kind::RsaPrivateKey => credential::key(cx, &role.credential_config).await?,
+        _ => Credential::Password(credential::password(cx, &role.credential_config, &config.password_policy).await?),
+    };
+    let new = credential.secret().duplicate();
     let note = pending::note(cx, "role", name, &new, slot).await?;
     let accounts = Accounts { database: cx.outside().database(), target: &target, manner: config.manner()? };
-    if let Err(why) = accounts.set_password(&role.rotation_statements, &username, &new).await {
-        if root::surely_not(cx, &why, config.target_of(cx, &username, &new)?).await {
+    if let Err(why) = accounts.change(&role.rotation_statements, &username, &credential).await {
+        let surely_not = match (&credential, &why) {
+            (Credential::Password(_), _) => root::surely_not(cx, &why, config.target_of(cx, &username, &new)?).await,
+            (_, Failure::Template(_)) => true,
+            // Its statements happen together or not at all; others may have been half done.
+            (_, Failure::Database(fault)) => fault.is_refusal() && target.protocol == Protocol::PostgreSql,
+        };
+        if surely_not {
             pending::take_back(cx, &note).await?;
         }
         return Err(NotRotated::Failure(why, vec![new, target.password.duplicate()]));
@@ -418,6 +429,21 @@ impl Timing {
 }
 
 impl StaticRole {
+    /// Whether the connection's database can be told of the role's kind of credential.
+    fn check_kind(&self, config: &Config) -> Result<()> {
+        if self.credential_type == Kind::ClientCertificate {
+            return Err(Error::bad_request(
+                "unsupported credential_type: \"client_certificate\": a static role has a password or a key",
+            ));
+        }
+        if self.credential_type != Kind::Password && (self.accounts.len() > 1 || config.is_self_managed()?) {
+            return Err(Error::bad_request(
+                "a key can be proven by no login here: neither second_username nor self_managed go with one",
+            ));
+        }
+        self.credential_type.must_suit(config.plugin()?.protocol, &self.rotation_statements)
+    }
+
     fn show_timing(&self, shown: &mut Object) {
         if self.schedule.is_empty() {
             shown.insert("rotation_period", self.period.secs());
