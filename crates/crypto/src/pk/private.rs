@@ -265,6 +265,14 @@ impl PrivateKey {
     /// # Errors
     /// [`PkError::Failed`].
     pub fn public(&self) -> Result<PublicKey, PkError> {
+        PublicKey::from_spki(&self.spki()?)
+    }
+
+    /// DER SubjectPublicKeyInfo of the public half, for who only writes it down.
+    ///
+    /// # Errors
+    /// [`PkError::Failed`].
+    pub fn spki(&self) -> Result<Vec<u8>, PkError> {
         let failed = |_| PkError::Failed;
         let document = match &self.inner {
             Inner::Rsa(pair) => pair.public_key().as_der().map_err(failed)?,
@@ -272,7 +280,7 @@ impl PrivateKey {
             Inner::Ed25519(pair) => pair.public_key().as_der().map_err(failed)?,
             Inner::MlDsa(pair) => pair.public_key().as_der().map_err(failed)?,
         };
-        PublicKey::from_spki(document.as_ref())
+        Ok(document.as_ref().to_vec())
     }
 
     /// # Errors

@@ -34,6 +34,11 @@ pub(super) async fn issuers(cx: &Cx) -> Result<Issuers> {
     Ok(cx.view.get("config/issuers").await?.unwrap_or_default())
 }
 
+/// The default issuer's id, as issuing reads it each time.
+pub(super) async fn default_issuer(cx: &Cx) -> Result<Option<std::sync::Arc<Issuers>>> {
+    cx.engine.parsed.get(&cx.view, "config/issuers").await
+}
+
 pub(super) async fn keys(cx: &Cx) -> Result<Keys> {
     Ok(cx.view.get("config/keys").await?.unwrap_or_default())
 }

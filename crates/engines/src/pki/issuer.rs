@@ -195,6 +195,25 @@ pub(super) async fn find(cx: &Cx, reference: &str) -> Result<Option<Issuer>> {
     }
 }
 
+/// The same for who only reads it, as issuing does each time: decoded once.
+pub(super) async fn shared(cx: &Cx, reference: &str) -> Result<Option<Arc<Issuer>>> {
+    let parsed = &cx.engine.parsed;
+    let by_id = async |id: &str| parsed.get::<Issuer>(&cx.view, &format!("issuer/{id}")).await;
+    if reference == "default" {
+        return match super::config::default_issuer(cx).await? {
+            Some(config) if !config.default.is_empty() => by_id(&config.default).await,
+            _ => Ok(None),
+        };
+    }
+    if let Some(issuer) = by_id(reference).await? {
+        return Ok(Some(issuer));
+    }
+    match read_text(cx, &format!("issuer-name/{reference}")).await? {
+        Some(id) => by_id(&id).await,
+        None => Ok(None),
+    }
+}
+
 /// What is said of a reference to nothing.
 pub(super) fn unknown(reference: &str) -> String {
     if reference == "default" {

@@ -181,9 +181,9 @@ pub(super) async fn keep(cx: &Cx, private: &PrivateKey, name: &str, origin: Orig
 
 /// A key's material, parsed once.
 pub(super) async fn material(cx: &Cx, id: &str) -> Result<Arc<Material>> {
-    let ring = keyring(cx);
-    let record = ring.find(id).await?.ok_or_else(|| Error::internal("a key of an issuer is not in the keyring"))?;
-    ring.material(&record, record.latest).await
+    let record = cx.engine.parsed.get::<KeyRecord>(&cx.view, &format!("ring/key/{id}")).await?;
+    let record = record.ok_or_else(|| Error::internal("a key of an issuer is not in the keyring"))?;
+    keyring(cx).material(&record, record.latest).await
 }
 
 pub(super) async fn remove(cx: &Cx, key: &Key) -> Result<()> {

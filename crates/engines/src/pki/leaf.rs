@@ -14,6 +14,7 @@ use coffer_crypto::pk::{KeyKind, PrivateKey};
 use coffer_crypto::x509::{BasicConstraints, Certificate, Draft, Extensions, KeyUses, Names, Request as Csr, Subject, key_id};
 use coffer_engine::{Declare, Reply, Request, Terms};
 use coffer_types::{Error, Json, Object, Result, Span};
+use std::sync::Arc;
 
 pub(super) fn declare(d: &mut Declare<Pki>) {
     const PLAIN: &[&str] = &["common_name", "alt_names", "ip_sans", "uri_sans", "ttl", "format", "csr", "issuer_ref"];
@@ -126,8 +127,8 @@ async fn issue_by(cx: Cx, q: IssueBy) -> Result<Reply> {
     with_new_key(&cx, &role, &q.issuer_ref, &q.key, q.ask).await
 }
 
-pub(super) async fn known(cx: &Cx, name: &str) -> Result<Role> {
-    role::find(cx, name).await?.ok_or_else(|| Error::bad_request(format!("unknown role: {name}")))
+pub(super) async fn known(cx: &Cx, name: &str) -> Result<Arc<Role>> {
+    role::shared(cx, name).await?.ok_or_else(|| Error::bad_request(format!("unknown role: {name}")))
 }
 
 async fn with_new_key(cx: &Cx, role: &Role, reference: &str, key: &AskKey, ask: Ask) -> Result<Reply> {
@@ -160,7 +161,7 @@ async fn with_new_key(cx: &Cx, role: &Role, reference: &str, key: &AskKey, ask: 
     let validity = validity_of(cx, role, &ask.validity, &mut warnings)?;
     let signer = Signer::open(cx, reference, Use::Issuing).await?;
     let private = keys::generate(cx, kind).await?;
-    let spki = private.public().map_err(Error::internal)?.spki().to_vec();
+    let spki = private.spki().map_err(Error::internal)?;
     let subject = subject_of(role, &ask.common_name, &ask).to_der();
     let content = Content { subject, spki, validity, first: first_extensions(role)?, names, last: last_extensions(role)? };
     let made = certify(cx, &signer, role, content, warnings).await?;

@@ -18,6 +18,7 @@ mod import;
 mod issuer;
 mod keys;
 mod leaf;
+mod parsed;
 mod revoke;
 mod role;
 mod root;
@@ -44,6 +45,7 @@ pub struct Pki {
     /// Issuers' certificates, parsed, by the issuer's id. They can't be stale: an issuer's certificate never changes, and ids are never
     /// given twice.
     certificates: Cache<String, Arc<Certificate>>,
+    parsed: parsed::Parsed,
 }
 
 /// Issuers' certificates kept parsed: a few kilobytes each.
@@ -53,7 +55,7 @@ impl Engine for Pki {
     const KIND: &'static str = "pki";
 
     fn open(_: &Mount) -> Result<Self> {
-        Ok(Self { materials: Arc::default(), certificates: Cache::new(KEPT) })
+        Ok(Self { materials: Arc::default(), certificates: Cache::new(KEPT), parsed: parsed::Parsed::default() })
     }
 
     fn declare(d: &mut Declare<Self>) {

@@ -299,7 +299,12 @@ fn read_policies(given: &Json) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// The role of a name.
+/// The role of a name, decoded once.
+pub(super) async fn shared(cx: &Cx, name: &str) -> Result<Option<std::sync::Arc<Role>>> {
+    cx.engine.parsed.get(&cx.view, &format!("role/{name}")).await
+}
+
+/// The same to change it.
 pub(super) async fn find(cx: &Cx, name: &str) -> Result<Option<Role>> {
     cx.view.get(&format!("role/{name}")).await
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// An issuer that may be used so, with its key.
 pub(super) struct Signer {
-    pub(super) issuer: Issuer,
+    pub(super) issuer: Arc<Issuer>,
     pub(super) certificate: Arc<Certificate>,
     key: Arc<Material>,
 }
@@ -21,7 +21,7 @@ impl Signer {
     /// # Errors
     /// In the words of the reference, 500: no such issuer, it may not be used so, its key is not here.
     pub(super) async fn open(cx: &Cx, reference: &str, usage: Use) -> Result<Self> {
-        let found = issuer::find(cx, reference).await?;
+        let found = issuer::shared(cx, reference).await?;
         let found = found.ok_or_else(|| {
             failed(format!("could not fetch the CA certificate (was one set?): {}", issuer::unknown(reference)))
         })?;
@@ -29,7 +29,7 @@ impl Signer {
     }
 
     /// The same of an issuer that was found already.
-    pub(super) async fn of(cx: &Cx, issuer: Issuer, usage: Use) -> Result<Self> {
+    pub(super) async fn of(cx: &Cx, issuer: Arc<Issuer>, usage: Use) -> Result<Self> {
         if !issuer.usage.contains(usage) {
             let (id, name) = (&issuer.id, if issuer.name.is_empty() { "unknown" } else { &issuer.name });
             return Err(failed(format!(

@@ -50,7 +50,12 @@ impl Urls {
     /// # Errors
     /// A template that can't be filled in, or does not make an address.
     pub(super) async fn of(cx: &Cx, issuer: &Issuer) -> Result<Self> {
-        let urls = if issuer.urls.is_empty() { of_mount(cx).await? } else { issuer.urls.clone() };
+        let urls = if issuer.urls.is_empty() {
+            let shared: Option<std::sync::Arc<Self>> = cx.engine.parsed.get(&cx.view, "config/urls").await?;
+            shared.map(|urls| (*urls).clone()).unwrap_or_default()
+        } else {
+            issuer.urls.clone()
+        };
         if urls.enable_templating { urls.fill(cx, &issuer.id).await } else { Ok(urls) }
     }
 

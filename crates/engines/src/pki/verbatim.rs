@@ -125,7 +125,7 @@ async fn as_it_is(cx: &Cx, role_name: &str, reference: &str, q: AskVerbatim) -> 
         role.not_before_duration = named.not_before_duration;
         role.generate_lease = named.generate_lease;
         role.no_store = named.no_store;
-        role.issuer_ref = named.issuer_ref;
+        role.issuer_ref.clone_from(&named.issuer_ref);
     }
     role.key_usage = q.key_usage.unwrap_or(role.key_usage);
     role.ext_key_usage = q.ext_key_usage;
