@@ -267,8 +267,10 @@ impl Config {
 
     /// How accounts are made by this connection.
     pub(super) fn manner(&self) -> Result<Manner> {
-        if self.plugin()?.protocol != Protocol::MongoDb {
-            return Ok(Manner::default());
+        match self.plugin()?.protocol {
+            Protocol::MongoDb => {}
+            Protocol::SqlServer => return Ok(Manner { contained: self.flag("contained_db")?, ..Manner::default() }),
+            _ => return Ok(Manner::default()),
         }
         // The connection's own account is in admin, others in the database that the address names, as in the reference.
         let home = match self.address()? {
@@ -276,7 +278,8 @@ impl Config {
             None => String::new(),
         };
         let home = if home.is_empty() { super::mongodb::USUAL.to_owned() } else { home };
-        Ok(Manner { write_concern: self.text("write_concern")?.map(|text| super::mongodb::concern(&text)).transpose()?, home })
+        let write_concern = self.text("write_concern")?.map(|text| super::mongodb::concern(&text)).transpose()?;
+        Ok(Manner { write_concern, home, ..Manner::default() })
     }
 
     /// The address, where the plug-in has one in a text.
@@ -285,6 +288,7 @@ impl Config {
             Protocol::PostgreSql => address::postgres,
             Protocol::MySql => address::mysql,
             Protocol::MongoDb => address::mongodb,
+            Protocol::SqlServer => address::sqlserver,
             _ => return Ok(None),
         };
         let url = self.text("connection_url")?.ok_or_else(|| Error::bad_request("connection_url cannot be empty"))?;
@@ -386,6 +390,12 @@ impl Config {
             }
         };
         target.tls = self.tls(mode, protocol)?;
+        if let (Protocol::SqlServer, Tls::On(settings) | Tls::Offered(settings)) = (protocol, &mut target.tls) {
+            let named = |name: &str| target.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+            // Inside of its protocol TLS ends with 1.2.
+            settings.only_tls12 = named("encrypt").is_none();
+            settings.server_name = settings.server_name.take().or(named("server name"));
+        }
         Ok(target)
     }
 

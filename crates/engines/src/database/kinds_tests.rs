@@ -1,4 +1,4 @@
-//! MongoDB and Cassandra: what is said to them, and what is not.
+//! MongoDB, Cassandra and SQL Server: what is said to them, and what is not.
 
 use super::*;
 use coffer_engine::outside::{self, Line, Outside, Protocol, Rows, Script, Target};
@@ -231,6 +231,104 @@ fn refuses_of_cassandra() {
     }
     b.call(Operation::Update, "config/db", r#"{"tls":true,"insecure_tls":true}"#).unwrap();
     assert!(fake.target.lock().unwrap().as_ref().unwrap().3.starts_with("On"));
+}
+
+const SQL_SERVER: &str = r#"{"plugin_name":"mssql-database-plugin","connection_url":"sqlserver://{{username}}:{{password}}@h:7?database=app",
+    "username":"admin","password":"canary-root","allowed_roles":"*"}"#;
+const SQL_SERVER_ROLE: &str = r#"{"db_name":"db","creation_statements":"CREATE LOGIN [{{name}}] WITH PASSWORD = '{{password}}'; CREATE USER [{{name}}] FOR LOGIN [{{name}}]"}"#;
+
+fn column(values: &[&str]) -> Result<Rows, Fault> {
+    Ok(values.iter().map(|value| vec![Some((*value).to_owned())]).collect())
+}
+
+#[test]
+fn a_login_of_sql_server() {
+    let (mut b, fake) = bench(SQL_SERVER);
+    let (protocol, hosts, _, tls) = fake.target.lock().unwrap().clone().unwrap();
+    assert_eq!((protocol, hosts), (Protocol::SqlServer, vec![("h".to_owned(), 7)]));
+    assert!(tls.starts_with("Offered") && tls.contains("only_tls12: true"), "{tls}");
+    b.call(Operation::Update, "roles/app", SQL_SERVER_ROLE).unwrap();
+    b.principal.as_mut().unwrap().display_name = "a]; DROP --'".into();
+    let answer = b.call(Operation::Read, "creds/app", "").unwrap();
+    let (user, password) = (text(&answer, "username").to_owned(), text(&answer, "password").to_owned());
+    assert!(user.starts_with("v-a]; DROP --'-app-"), "{user}");
+    let (name, quoted) = (user.replace(']', "]]"), user.replace('\'', "''"));
+    assert_eq!(
+        fake.said(),
+        [
+            format!("SELECT 1 FROM sys.server_principals WHERE name = N'{quoted}'"),
+            format!("CREATE LOGIN [{name}] WITH PASSWORD = '{password}'"),
+            format!("CREATE USER [{name}] FOR LOGIN [{name}]"),
+        ]
+    );
+    let lease = answer.lease.unwrap();
+    fake.answer([
+        column(&["1"]),
+        column(&[]),
+        column(&["51", "5; x"]),
+        fault(FaultKind::Refused),
+        column(&["app", "o]'x"]),
+        column(&["u'1"]),
+        column(&[]),
+        column(&[]),
+    ]);
+    b.revoke(&lease).unwrap();
+    assert_eq!(
+        fake.said()[1..],
+        [
+            format!("ALTER LOGIN [{name}] DISABLE"),
+            format!("SELECT session_id FROM sys.dm_exec_sessions WHERE login_name = N'{quoted}'"),
+            "KILL 51".to_owned(),
+            "SELECT name FROM sys.databases WHERE state = 0 AND HAS_DBACCESS(name) = 1".to_owned(),
+            format!("SELECT name FROM [app].sys.database_principals WHERE sid = SUSER_SID(N'{quoted}')"),
+            "EXEC [app].sys.sp_executesql N'DROP USER [u''1]'".to_owned(),
+            format!("SELECT name FROM [o]]'x].sys.database_principals WHERE sid = SUSER_SID(N'{quoted}')"),
+            format!("DROP LOGIN [{name}]"),
+        ]
+    );
+    b.revoke(&lease).unwrap();
+    assert_eq!(fake.said().len(), 1, "it is gone: nothing to do");
+    fake.answer([column(&["1"]), fault(FaultKind::Unreachable)]);
+    assert!(b.revoke(&lease).is_err());
+}
+
+#[test]
+fn contained_databases_and_passwords_of_sql_server() {
+    let (b, fake) = bench(SQL_SERVER);
+    b.call(Operation::Update, "rotate-root/db", "").unwrap();
+    assert!(fake.said()[0].starts_with("ALTER LOGIN [admin] WITH PASSWORD = N'"));
+    b.call(Operation::Update, "config/db", r#"{"contained_db":true,"verify_connection":false}"#).unwrap();
+    let role = r#"{"db_name":"db","creation_statements":"CREATE USER [{{name}}] WITH PASSWORD = '{{password}}'"}"#;
+    b.call(Operation::Update, "roles/app", role).unwrap();
+    let answer = b.call(Operation::Read, "creds/app", "").unwrap();
+    assert!(fake.said()[0].starts_with("SELECT 1 FROM sys.database_principals WHERE name = N'v-"));
+    fake.answer([column(&["1"])]);
+    b.revoke(answer.lease.as_ref().unwrap()).unwrap();
+    assert_eq!(fake.said()[1], format!("DROP USER [{}]", text(&answer, "username")));
+    b.call(Operation::Update, "static-roles/st", r#"{"db_name":"db","username":"jo]b","rotation_period":"60s"}"#).unwrap();
+    assert!(fake.said()[0].starts_with("ALTER USER [jo]]b] WITH PASSWORD = N'"));
+}
+
+#[test]
+fn refuses_of_sql_server() {
+    let (b, fake) = bench(SQL_SERVER);
+    b.call(Operation::Update, "roles/app", r#"{"db_name":"db"}"#).unwrap();
+    assert!(refused(b.call(Operation::Read, "creds/app", "")).1.contains("empty creation statements"));
+    b.call(Operation::Update, "roles/app", SQL_SERVER_ROLE).unwrap();
+    fake.answer([column(&[]), column(&[]), fault(FaultKind::Refused)]);
+    assert_eq!((refused(b.call(Operation::Read, "creds/app", "")).0, notes(&b)), (Kind::Upstream, 0));
+    fake.answer([column(&["1"])]);
+    assert!(refused(b.call(Operation::Read, "creds/app", "")).1.contains("is there already"));
+    let long = format!(r#"{{"username_template":"{}"}}"#, "x".repeat(129));
+    b.call(Operation::Update, "config/db", &long).unwrap();
+    assert_eq!(refused(b.call(Operation::Read, "creds/app", "")).0, Kind::BadRequest);
+    for body in [
+        r#"{"plugin_name":"mssql-database-plugin"}"#,
+        r#"{"plugin_name":"mssql-database-plugin","connection_url":"sqlserver://h/instance"}"#,
+        r#"{"plugin_name":"mssql-database-plugin","connection_url":"sqlserver://h","contained_db":"maybe"}"#,
+    ] {
+        assert_eq!(refused(b.call(Operation::Update, "config/new", body)).0, Kind::BadRequest, "{body}");
+    }
 }
 
 const POSTGRES: &str = r#"{"plugin_name":"postgresql-database-plugin","connection_url":"postgresql://{{username}}:{{password}}@h/d",

@@ -22,6 +22,7 @@ mod pending;
 mod plugin;
 mod role;
 mod root;
+mod sqlserver;
 mod statement;
 mod static_role;
 

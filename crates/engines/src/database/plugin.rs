@@ -6,6 +6,7 @@
 //! | MySQL, Aurora, RDS | the same, 32 bytes; legacy 16 | the account goes from every host, its sessions end |
 //! | Cassandra | `v_<display>_<role>_<random>_<time>`, 100 bytes, lower case | made without rights; removed |
 //! | MongoDB | as PostgreSQL's, 100 bytes | removed from `admin` |
+//! | SQL Server | as PostgreSQL's, 128 characters | sessions end, the users in all databases and the login go |
 //! | Redis, Valkey | `V_<DISPLAY>_<ROLE>_<RANDOM>_<TIME>` | made with `~* +@read`; removed |
 
 use super::credential::Credential;
@@ -37,7 +38,7 @@ const PLUGINS: [Plugin; 10] = [
     Plugin { name: "redis-database-plugin", protocol: Protocol::Redis, template: REDIS },
     Plugin { name: "valkey-database-plugin", protocol: Protocol::Redis, template: REDIS },
     Plugin { name: "mongodb-database-plugin", protocol: Protocol::MongoDb, template: super::mongodb::NAME },
-    Plugin { name: "mssql-database-plugin", protocol: Protocol::SqlServer, template: USUAL },
+    Plugin { name: "mssql-database-plugin", protocol: Protocol::SqlServer, template: super::sqlserver::NAME },
     Plugin { name: "cassandra-database-plugin", protocol: Protocol::Cassandra, template: super::cassandra::NAME },
 ];
 
@@ -61,6 +62,8 @@ pub(super) struct Manner {
     pub write_concern: Option<Object>,
     /// MongoDB: where the accounts of static roles are.
     pub home: String,
+    /// SQL Server: whether accounts are users of one database, without logins.
+    pub contained: bool,
 }
 
 /// Why an account could not be made or changed.
@@ -204,6 +207,7 @@ impl Accounts<'_> {
                 fill(self.lexis(), &[r#"ALTER ROLE "{{username}}" WITH PASSWORD '{{password}}';"#.to_owned()], &values)?
             }
             (Protocol::MongoDb, _) => return self.change_in_mongodb(user, password).await,
+            (Protocol::SqlServer, []) => fill(self.lexis(), &[self.change_of_sqlserver()], &values)?,
             (Protocol::Cassandra, []) => fill(self.lexis(), &[super::cassandra::CHANGE.to_owned()], &values)?,
             (_, []) => {
                 let lexis = self.lexis();
@@ -239,6 +243,7 @@ impl Accounts<'_> {
             match (self.exists(user).await?, self.target.protocol) {
                 (false, _) => Ok(()),
                 (true, Protocol::PostgreSql) => self.remove_from_postgres(user).await,
+                (true, Protocol::SqlServer) => self.remove_from_sqlserver(user).await,
                 (true, _) => self.remove_from_mysql(user).await,
             }
         } else {
@@ -273,6 +278,7 @@ impl Accounts<'_> {
             Protocol::MySql => Ok(!self.hosts(user).await?.is_empty()),
             Protocol::MongoDb => self.is_in_mongodb(user, super::mongodb::USUAL).await,
             Protocol::Cassandra => self.is_in_cassandra(user).await,
+            Protocol::SqlServer => self.is_in_sqlserver(user).await,
             _ => {
                 let ask = format!("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}", literal(self.lexis(), user));
                 Ok(!self.rows(ask).await?.is_empty())

@@ -7,6 +7,8 @@
 mod cassandra;
 #[cfg(feature = "mongodb")]
 mod mongodb;
+#[cfg(feature = "mssql")]
+mod mssql;
 mod mysql;
 mod pool;
 mod postgres;
@@ -39,6 +41,8 @@ enum Connection {
     Redis(redis::Connection),
     #[cfg(feature = "mongodb")]
     MongoDb(mongodb::Connection),
+    #[cfg(feature = "mssql")]
+    SqlServer(Box<mssql::Connection>),
     #[cfg(feature = "cassandra")]
     Cassandra(cassandra::Connection),
 }
@@ -60,6 +64,8 @@ impl Connection {
             Protocol::Redis => redis::Connection::open(target).await.map(Self::Redis),
             #[cfg(feature = "mongodb")]
             Protocol::MongoDb => mongodb::Connection::open(target).await.map(Self::MongoDb),
+            #[cfg(feature = "mssql")]
+            Protocol::SqlServer => mssql::Connection::open(target).await.map(|open| Self::SqlServer(Box::new(open))),
             #[cfg(feature = "cassandra")]
             Protocol::Cassandra => cassandra::Connection::open(target).await.map(Self::Cassandra),
             #[allow(unreachable_patterns, reason = "which are left depends on the features")]
@@ -74,6 +80,8 @@ impl Connection {
             Self::Redis(connection) => connection.run(script).await,
             #[cfg(feature = "mongodb")]
             Self::MongoDb(connection) => connection.run(script).await,
+            #[cfg(feature = "mssql")]
+            Self::SqlServer(connection) => connection.run(script).await,
             #[cfg(feature = "cassandra")]
             Self::Cassandra(connection) => connection.run(script).await,
         }
@@ -87,6 +95,8 @@ impl Connection {
             Self::Redis(connection) => connection.ping().await.is_ok(),
             #[cfg(feature = "mongodb")]
             Self::MongoDb(connection) => connection.ping().await.is_ok(),
+            #[cfg(feature = "mssql")]
+            Self::SqlServer(connection) => connection.ping().await.is_ok(),
             #[cfg(feature = "cassandra")]
             Self::Cassandra(connection) => connection.ping().await.is_ok(),
         }
@@ -112,7 +122,7 @@ impl Database for Client {
         match protocol {
             Protocol::PostgreSql | Protocol::MySql | Protocol::Redis => true,
             Protocol::MongoDb => cfg!(feature = "mongodb"),
-            Protocol::SqlServer => false,
+            Protocol::SqlServer => cfg!(feature = "mssql"),
             Protocol::Cassandra => cfg!(feature = "cassandra"),
         }
     }

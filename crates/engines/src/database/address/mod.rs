@@ -3,8 +3,10 @@
 //! The address is taken apart first and filled in afterwards, piece by piece: no password can make it another address.
 
 mod mongodb;
+mod sqlserver;
 
 pub(super) use mongodb::mongodb;
+pub(super) use sqlserver::sqlserver;
 
 use coffer_types::Secret;
 use std::time::Duration;
