@@ -133,7 +133,7 @@ async fn sign<T: Send + 'static>(
 ) -> Result<T> {
     let material = chosen.private.clone();
     let run = move || material.private.as_ref().map_or(Err(coffer_crypto::pk::PkError::Failed), work);
-    let made = if chosen.key.spec.is_rsa() { cx.compute(run).await? } else { run() };
+    let made = if chosen.key.spec.kind().is_none_or(keys::takes_long) { cx.compute(run).await? } else { run() };
     made.map_err(Error::internal)
 }
 

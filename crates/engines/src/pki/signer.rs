@@ -68,8 +68,7 @@ impl Signer {
         u32::try_from(bits).ok().and_then(of).unwrap_or_else(usual)
     }
 
-    /// Runs `work` with the private key: in place where a signature takes microseconds, beside the async threads for RSA, which takes up
-    /// to milliseconds.
+    /// Runs `work` with the private key: in place where a signature takes microseconds, else beside the async threads.
     pub(super) async fn sign<T: Send + 'static>(
         &self,
         cx: &Cx,
@@ -80,7 +79,7 @@ impl Signer {
             Some(private) => work(private),
             None => Err(PkError::Failed),
         };
-        let made = if matches!(self.kind(), KeyKind::Rsa(_)) { cx.compute(run).await? } else { run() };
+        let made = if keys::takes_long(self.kind()) { cx.compute(run).await? } else { run() };
         made.map_err(Error::internal)
     }
 }
