@@ -17,6 +17,7 @@ mod logins;
 mod metrics;
 mod mfa;
 mod oidc;
+mod pki;
 mod quotas;
 mod raw;
 mod recorded;
