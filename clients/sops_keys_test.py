@@ -118,6 +118,32 @@ class Case(unittest.TestCase):
             self.assertEqual(self.datakey("unwrap", key, stdin=enc, KEYSERVICE=uri, **about), DATA)
 
 
+    def typed(self, command, answers, **env):
+        """Runs it on a terminal of its own and types an answer whenever it asks for one."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execvpe(command[0], command, self.env(**env))
+        said, seen, deadline = b"", 0, time.monotonic() + 60
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([terminal], [], [], 1)
+            if ready:
+                try:
+                    piece = os.read(terminal, 4096)
+                except OSError:
+                    break
+                if not piece:
+                    break
+                said += piece
+            asks = said.lower().count(b"passphrase")
+            if answers and asks > seen and said.rstrip().endswith(b":"):
+                time.sleep(0.2)
+                os.write(terminal, answers.pop(0).encode() + b"\n")
+                seen = asks
+        _, status = os.waitpid(child, 0)
+        os.close(terminal)
+        return os.waitstatus_to_exitcode(status), said.decode("utf-8", "replace")
+
+
 class Age(Case):
     def test_keys(self):
         self.both_ways(f"age:{AGE}", ["--age", AGE], SOPS_AGE_KEY=AGE_SECRET)
@@ -203,31 +229,6 @@ class Age(Case):
         code, said = self.typed(command, ["correct horse"], SOPS_AGE_SSH_PRIVATE_KEY_FILE=key)
         self.assertEqual((code, (self.folder / "out").read_bytes()), (0, DATA), said)
 
-    def typed(self, command, answers, **env):
-        """Runs it on a terminal of its own and types an answer whenever it asks for one."""
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execvpe(command[0], command, self.env(**env))
-        said, seen, deadline = b"", 0, time.monotonic() + 60
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([terminal], [], [], 1)
-            if ready:
-                try:
-                    piece = os.read(terminal, 4096)
-                except OSError:
-                    break
-                if not piece:
-                    break
-                said += piece
-            asks = said.lower().count(b"passphrase")
-            if answers and asks > seen and said.rstrip().endswith(b":"):
-                time.sleep(0.2)
-                os.write(terminal, answers.pop(0).encode() + b"\n")
-                seen = asks
-        _, status = os.waitpid(child, 0)
-        os.close(terminal)
-        return os.waitstatus_to_exitcode(status), said.decode("utf-8", "replace")
-
 
 # age's plugin protocol, version 1: wraps by turning the bytes of the file key around.
 PLUGIN = r'''
@@ -310,6 +311,39 @@ class Pgp(Case):
 
     def test_both_ways(self):
         self.both_ways(f"pgp:{self.fingerprint}", ["--pgp", self.fingerprint], GNUPGHOME=self.gnupg)
+
+    def test_exported_keys(self):
+        public, secret = self.folder / "public", self.folder / "secret.asc"
+        public.write_bytes(self.gpg("--export", self.fingerprint))
+        secret.write_bytes(self.gpg("--armor", "--export-secret-keys", self.fingerprint))
+        key = f"pgp:{self.fingerprint}"
+        self.both_ways(key, ["--pgp", self.fingerprint], GNUPGHOME=self.gnupg, COFFER_PGP_KEY_FILE=f"{public}:{secret}")
+        # Without any gpg, what gpg wrapped and what it must unwrap.
+        alone = {"SOPS_GPG_EXEC": "/nowhere/gpg", "COFFER_PGP_KEY_FILE": secret}
+        enc = self.datakey("wrap", key, stdin=DATA, GNUPGHOME=self.gnupg)
+        self.assertEqual(self.datakey("unwrap", key, stdin=enc, **alone), DATA)
+        enc = self.datakey("wrap", key, stdin=DATA, **alone)
+        self.assertEqual(self.datakey("unwrap", key, stdin=enc, GNUPGHOME=self.gnupg), DATA)
+        # A key of another file is gpg's matter, and there is none.
+        other = {**alone, "COFFER_PGP_KEY_FILE": public}
+        self.assertIn("SOPS_GPG_EXEC", self.datakey("unwrap", key, stdin=enc, code=1, **other))
+
+    def test_exported_key_with_a_passphrase(self):
+        self.gpg("--batch", "--pinentry-mode", "loopback", "--passphrase", "open sesame", "--quick-gen-key", "Locked <l@example.org>",
+                 "default", "default", "never")
+        listed = self.gpg("--batch", "--with-colons", "--list-keys", "l@example.org").decode()
+        fingerprint = next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr"))
+        secret = self.folder / "secret"
+        secret.write_bytes(self.gpg("--batch", "--pinentry-mode", "loopback", "--passphrase", "open sesame", "--export-secret-keys", fingerprint))
+        own = {"SOPS_GPG_EXEC": "/nowhere/gpg", "COFFER_PGP_KEY_FILE": secret}
+        (self.folder / "enc").write_bytes(self.datakey("wrap", f"pgp:{fingerprint}", stdin=DATA, **own))
+        command = ["sh", "-c", f"'{DATAKEY}' unwrap pgp:{fingerprint} < '{self.folder}/enc' > '{self.folder}/out'"]
+        code, said = self.typed(command, ["open sesame"], **own)
+        self.assertEqual((code, (self.folder / "out").read_bytes()), (0, DATA), said)
+        self.assertIn(fingerprint, said)
+        code, said = self.typed(command, ["wrong"], **own)
+        self.assertEqual(code, 1)
+        self.assertIn("incorrect passphrase", said)
 
     def test_refusals(self):
         enc = self.datakey("wrap", f"pgp:{self.fingerprint}", stdin=DATA, GNUPGHOME=self.gnupg)

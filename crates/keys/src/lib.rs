@@ -10,6 +10,7 @@ mod chain;
 mod gpg;
 mod local;
 mod map;
+mod pgp_file;
 mod program;
 mod served;
 mod words;

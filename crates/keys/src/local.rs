@@ -2,6 +2,7 @@
 
 use crate::age::Age;
 use crate::map::to_wire;
+use crate::pgp_file::PgpFiles;
 use crate::{Ask, gpg};
 use coffer_client::Environment;
 use coffer_client::keyservice::Key;
@@ -15,13 +16,14 @@ use zeroize::Zeroizing;
 pub struct Local {
     env: Environment,
     age: Age,
+    pgp: PgpFiles,
     /// Most files need no network, and an event loop takes its time.
     kms: OnceLock<Result<BlockingKms, Fault>>,
 }
 
 impl Local {
     pub fn new(env: Environment, ask: Arc<dyn Ask>) -> Self {
-        Self { age: Age::new(env.clone(), ask), env, kms: OnceLock::new() }
+        Self { age: Age::new(env.clone(), ask.clone()), pgp: PgpFiles::new(env.clone(), ask), env, kms: OnceLock::new() }
     }
 
     /// The key with everything that a file must name: an Azure key without a version gets the newest.
@@ -47,7 +49,10 @@ impl KeyService for Local {
     fn wrap(&self, key: &MasterKey, data_key: &[u8]) -> Result<String> {
         match to_wire(&key.id)? {
             Key::Age(recipient) => self.age.wrap(&recipient, data_key),
-            Key::Pgp(fingerprint) => gpg::wrap(&self.env, &fingerprint, data_key),
+            Key::Pgp(fingerprint) => match self.pgp.wrap(&fingerprint, data_key)? {
+                Some(enc) => Ok(enc),
+                None => gpg::wrap(&self.env, &fingerprint, data_key),
+            },
             Key::Remote(remote) => self.kms()?.wrap(&remote, data_key).map_err(|fault| error(&fault)),
         }
     }
@@ -58,7 +63,10 @@ impl KeyService for Local {
         }
         match to_wire(&key.id)? {
             Key::Age(recipient) => self.age.unwrap(&recipient, &key.enc),
-            Key::Pgp(_) => gpg::unwrap(&self.env, &key.enc),
+            Key::Pgp(_) => match self.pgp.unwrap(&key.enc)? {
+                Some(data_key) => Ok(data_key),
+                None => gpg::unwrap(&self.env, &key.enc),
+            },
             Key::Remote(remote) => self.kms()?.unwrap(&remote, &key.enc).map_err(|fault| error(&fault)),
         }
     }

@@ -109,8 +109,13 @@ const LIBRARIES: &[Rule] = &[
     },
     Rule {
         why: "randomness is an argument; crypto is where it comes from",
-        names: &["rand", "rand_core", "getrandom", "fastrand"],
+        names: &["rand", "getrandom", "fastrand"],
         rooms: &["crypto", "testkit", "xtask"],
+    },
+    Rule {
+        why: "randomness is an argument; keys hands crypto's to its library of OpenPGP",
+        names: &["rand_core"],
+        rooms: &["crypto", "keys", "testkit", "xtask"],
     },
     Rule {
         why: "only storage keeps state",
