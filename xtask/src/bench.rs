@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: Coffer beside the real peer in one run, alternately (A B A B), on the same state and the same machine. It prints
 //! the tables of docs/performance.md. The measure is server CPU per request, which depends less on the load generator than rates do.
 //!
-//! Options: `--rounds N` (3), `--seconds N` (4), `--only dev,audit,write,logins,start,cli,million,leases`, `--coffer PROGRAM`, `--peer PROGRAM`,
+//! Options: `--rounds N` (3), `--seconds N` (4), `--only dev,audit,write,logins,transit,start,cli,million,leases`, `--coffer PROGRAM`, `--peer PROGRAM`,
 //! `--many N` (1000000: secrets and leases of the large stores), `--smoke` (one short round of each with few secrets: whether the bench itself works).
 
 mod leases;
@@ -9,6 +9,7 @@ mod load;
 mod logins;
 mod machine;
 mod server;
+mod transit;
 mod wire;
 
 pub(crate) use self::server::Server;
@@ -47,6 +48,7 @@ const PARTS: &[(&str, Part)] = &[
     ("audit", Bench::audit),
     ("write", Bench::write),
     ("logins", Bench::logins),
+    ("transit", Bench::transit),
     ("start", Bench::start),
     ("cli", Bench::cli),
     ("million", Bench::million),

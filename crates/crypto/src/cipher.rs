@@ -2,7 +2,9 @@
 //! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha), each as `nonce || ciphertext || tag (16)`. The caller brings the nonce, for
 //! convergent encryption derives it; [`crate::aead`] is the barrier's own and draws its nonces itself.
 
-use crate::aead::{OpenError, TAG_BYTES};
+pub use crate::aead::TAG_BYTES;
+
+use crate::aead::OpenError;
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
@@ -90,21 +92,32 @@ impl CipherKey {
         let mut out = Vec::with_capacity(nonce.len() + plaintext.len() + TAG_BYTES);
         out.extend_from_slice(nonce);
         out.extend_from_slice(plaintext);
-        let body = &mut out[nonce.len()..];
+        self.seal_in_place(aad, &mut out)?;
+        Ok(out)
+    }
+
+    /// Seals what stands behind the nonce in `buffer`, and puts the tag behind it. With room for [`TAG_BYTES`] nothing of the plaintext
+    /// is left anywhere.
+    ///
+    /// # Errors
+    /// [`WrongLength`] where not even a nonce is there.
+    pub fn seal_in_place(&self, aad: &[u8], buffer: &mut Vec<u8>) -> Result<(), WrongLength> {
+        let (nonce, body) = buffer.split_at_mut_checked(self.cipher.nonce_bytes()).ok_or(WrongLength)?;
+        let nonce: &[u8] = nonce;
         // Both libraries refuse only plaintexts of 2^36 bytes and more.
         match &self.key {
             Inner::Library(key) => {
                 let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| WrongLength)?;
                 let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), body).map_err(|_| WrongLength)?;
-                out.extend_from_slice(tag.as_ref());
+                buffer.extend_from_slice(tag.as_ref());
             }
             Inner::XChaCha(key) => {
                 let nonce: &[u8; 24] = nonce.try_into().map_err(|_| WrongLength)?;
                 let tag = key.encrypt_inout_detached(nonce.into(), aad, body.into()).map_err(|_| WrongLength)?;
-                out.extend_from_slice(&tag);
+                buffer.extend_from_slice(&tag);
             }
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Opens what [`seal`](Self::seal) made with the same key and `aad`.
@@ -112,21 +125,28 @@ impl CipherKey {
     /// # Errors
     /// [`OpenError`] for anything else.
     pub fn open(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let (nonce, rest) = sealed.split_at_checked(self.cipher.nonce_bytes()).ok_or(OpenError)?;
-        let (body, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(OpenError)?;
+        let mut buffer = Zeroizing::new(sealed.to_vec());
+        let plaintext = self.open_in_place(aad, &mut buffer)?;
+        Ok(Zeroizing::new(plaintext.to_vec()))
+    }
+
+    /// As [`open`](Self::open), into the same bytes: the plaintext is a part of them, which the caller wipes.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the bytes are then worth nothing.
+    pub fn open_in_place<'b>(&self, aad: &[u8], sealed: &'b mut [u8]) -> Result<&'b [u8], OpenError> {
+        let (nonce, body) = sealed.split_at_mut_checked(self.cipher.nonce_bytes()).ok_or(OpenError)?;
         match &self.key {
             Inner::Library(key) => {
-                let mut plaintext = Zeroizing::new(vec![0u8; body.len()]);
                 let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| OpenError)?;
-                key.open_separate_gather(nonce, Aad::from(aad), body, tag, &mut plaintext).map_err(|_| OpenError)?;
+                let plaintext = key.open_in_place(nonce, Aad::from(aad), body).map_err(|_| OpenError)?;
                 Ok(plaintext)
             }
             Inner::XChaCha(key) => {
-                let mut plaintext = Zeroizing::new(body.to_vec());
-                let nonce: &[u8; 24] = nonce.try_into().map_err(|_| OpenError)?;
-                key.decrypt_inout_detached(nonce.into(), aad, plaintext.as_mut_slice().into(), tag.into())
-                    .map_err(|_| OpenError)?;
-                Ok(plaintext)
+                let (body, tag) = body.split_last_chunk_mut::<TAG_BYTES>().ok_or(OpenError)?;
+                let (nonce, tag): (&[u8; 24], &[u8; TAG_BYTES]) = ((&*nonce).try_into().map_err(|_| OpenError)?, tag);
+                key.decrypt_inout_detached(nonce.into(), aad, (&mut *body).into(), tag.into()).map_err(|_| OpenError)?;
+                Ok(body)
             }
         }
     }

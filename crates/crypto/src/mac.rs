@@ -79,6 +79,11 @@ pub fn hmac(algorithm: Algorithm, key: &[u8], data: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(library, key), data).as_ref().to_vec()
 }
 
+/// HMAC-SHA1 (RFC 2104): sound as a MAC, and asked for by old protocols; nothing is signed with SHA-1.
+pub fn hmac_sha1(key: &[u8], data: &[u8]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), data).as_ref().to_vec()
+}
+
 fn over(algorithm: Algorithm, block: usize, key: &[u8], data: &[u8]) -> Vec<u8> {
     let mut padded = Zeroizing::new(if key.len() > block { algorithm.digest(&[key]) } else { key.to_vec() });
     padded.resize(block, 0);
@@ -157,6 +162,9 @@ mod tests {
             assert_eq!(hex::encode(super::hmac(algorithm, b"Jefe", b"what do ya want for nothing?")), tag, "{algorithm:?}");
             assert_eq!(&hex::encode(super::hmac(algorithm, &[0xaa; 200], b"long key"))[..32], of_long_key, "{algorithm:?}");
         }
+        // RFC 2202, the second test case.
+        let sha1 = hmac_sha1(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(hex::encode(sha1), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
         assert_eq!(super::hmac(Algorithm::Sha256, b"k", b"d"), HmacKey::new(b"k").tag(b"d"));
     }
 }

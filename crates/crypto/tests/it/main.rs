@@ -1,6 +1,7 @@
 //! The published vectors under `vectors/crypto`, refusals included.
 
 mod jws;
+mod wycheproof;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -1,7 +1,8 @@
 //! What calls with one item and calls with many have in common.
 
+use super::failed;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use coffer_crypto::Zeroizing;
 use coffer_engine::Reply;
 use coffer_types::{Error, Json, Kind, Object, Result};
@@ -20,27 +21,29 @@ impl Items {
     pub(super) fn read(batch: Option<Json>, one: Object) -> Result<Self> {
         let Some(batch) = batch else { return Ok(Self::One(one)) };
         let missing = || Error::bad_request("missing batch input to process");
-        let Json::Array(items) = batch else {
-            return Err(Error::bad_request("failed to parse batch input: expected a list of objects"));
-        };
+        let unread = || failed("failed to parse batch input: expected a list of objects");
+        let Json::Array(items) = batch else { return Err(unread()) };
         if items.is_empty() {
             return Err(missing());
         }
         if items.len() > MOST {
             return Err(Error::bad_request(format!("a batch has at most {MOST} items")));
         }
-        let items = items.into_iter().map(|item| {
-            item.into_object().ok_or_else(|| Error::bad_request("failed to parse batch input: expected a list of objects"))
-        });
+        let items = items.into_iter().map(|item| item.into_object().ok_or_else(unread));
         items.collect::<Result<Vec<_>>>().map(Self::Many)
     }
 
-    /// Runs `each` over the items. One item's failure is the call's; of many each has its own result or error, and one failure makes
-    /// the status `partial`, or 400.
+    /// Whether the call is about one item, so that its failure is the call's.
+    pub(super) fn is_one(&self) -> bool {
+        matches!(self, Self::One(_))
+    }
+
+    /// Runs `each` over the items. One item's failure is the call's; of many each has its own result or error, and `failing` says what
+    /// the status is then. A failed item has the members of `placeholder` besides.
     pub(super) fn run(
         self,
-        partial: Option<i64>,
-        placeholder: Option<&'static str>,
+        failing: Failing,
+        placeholder: &Object,
         mut each: impl FnMut(&Object) -> Result<Object>,
     ) -> Result<Reply> {
         let items = match self {
@@ -54,8 +57,7 @@ impl Items {
                 Err(error) if error.kind() == Kind::Internal => return Err(error),
                 Err(error) => {
                     failures += 1;
-                    let empty = placeholder.map_or_else(Object::new, |name| Object::new().with(name, ""));
-                    empty.with("error", error.public())
+                    placeholder.clone().with("error", error.public())
                 }
             };
             result.insert("reference", text(item, "reference").unwrap_or_default());
@@ -63,13 +65,23 @@ impl Items {
         }
         let all_failed = failures == results.len();
         let reply = Reply::data(Object::new().with("batch_results", Json::Array(results)));
-        if failures == 0 {
-            return Ok(reply);
-        }
+        let partial = match failing {
+            Failing::Shown(partial) if failures > 0 => partial,
+            _ => return Ok(reply),
+        };
         let status =
             partial.filter(|_| !all_failed).and_then(|code| u16::try_from(code).ok()).filter(|code| (200..600).contains(code));
         Ok(reply.status(status.unwrap_or(400)))
     }
+}
+
+/// What the failures of some items are to the whole call.
+#[derive(Clone, Copy)]
+pub(super) enum Failing {
+    /// The status is this where others went well, else 400.
+    Shown(Option<i64>),
+    /// Nothing: the items say it.
+    Quiet,
 }
 
 /// A member that is a text.
@@ -92,7 +104,7 @@ pub(super) fn number(item: &Object, name: &str) -> Result<i64> {
 
 /// Base64, of which the error names the place, as clients know it.
 pub(super) fn base64(text: &str) -> Result<Zeroizing<Vec<u8>>> {
-    STANDARD.decode(text).map(Zeroizing::new).map_err(|error| {
+    decoded(&STANDARD, text).map(Zeroizing::new).map_err(|error| {
         let at = match error {
             base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
             base64::DecodeError::InvalidLength(length) => length - length % 4,
@@ -100,6 +112,17 @@ pub(super) fn base64(text: &str) -> Result<Zeroizing<Vec<u8>>> {
         };
         Error::bad_request(format!("illegal base64 data at input byte {at}"))
     })
+}
+
+/// Base64, in which line ends mean nothing: what was pasted, or came out of a tool that breaks lines, is taken as it is meant.
+pub(super) fn decoded(engine: &GeneralPurpose, text: &str) -> std::result::Result<Vec<u8>, base64::DecodeError> {
+    match engine.decode(text) {
+        Err(_) if text.contains(['\r', '\n']) => {
+            let joined = Zeroizing::new(text.replace(['\r', '\n'], ""));
+            engine.decode(&*joined)
+        }
+        other => other,
+    }
 }
 
 /// The context of a derived key.

@@ -1,6 +1,6 @@
 //! Data keys: random keys that a caller uses itself and keeps sealed.
 
-use super::cipher::{Used, seal};
+use super::cipher::{Nonces, Plain, Used, seal};
 use super::{Cx, Transit, keyring, usable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -58,7 +58,7 @@ async fn datakey(cx: Cx, ask: Datakey) -> Result<Reply> {
         .with("key_version", ask.key_version);
     let mut used = Used::new(&ring, &key);
     used.load([u32::try_from(ask.key_version).ok().filter(|v| *v > 0).unwrap_or(key.latest)]).await?;
-    let (ciphertext, version) = seal(&used, &item, &made, &mut |out| cx.fill_random(out))?;
+    let (ciphertext, version) = seal(&used, &item, Plain::Bytes(&made), &mut Nonces::draw(&cx, &key, 1))?;
     let mut reply = Object::new().with("ciphertext", ciphertext).with("key_version", i64::from(version));
     if shows {
         reply.insert("plaintext", Json::String(Text::new(STANDARD.encode(&*made))));

@@ -278,23 +278,90 @@ async fn rsa_signs_with_every_digest_and_salt_that_fit() {
             assert_eq!(verify(signature, other, "YQ==").await, (200, Some(false)), "{how}");
         }
     }
-    for how in [
-        r#","hash_algorithm":"none""#,
-        r#","hash_algorithm":"none","prehashed":true"#,
-        r#","hash_algorithm":"none","signature_algorithm":"pkcs1v15""#,
-        r#","hash_algorithm":"sha1""#,
-        r#","hash_algorithm":"mldsa-mu""#,
-        r#","hash_algorithm":"mldsa-mu","prehashed":true"#,
-        r#","salt_length":"-1""#,
-        r#","salt_length":"223""#,
-        r#","salt_length":"9223372036854775807""#,
-        r#","salt_length":"99999999999999999999""#,
-        r#","salt_length":"x""#,
-        r#","prehashed":true,"hash_algorithm":"sha3-512""#,
+    for (how, status) in [
+        (r#","hash_algorithm":"none""#, 400),
+        (r#","hash_algorithm":"none","prehashed":true"#, 400),
+        (r#","hash_algorithm":"none","signature_algorithm":"pkcs1v15""#, 400),
+        (r#","hash_algorithm":"sha1""#, 400),
+        (r#","hash_algorithm":"mldsa-mu""#, 400),
+        (r#","hash_algorithm":"mldsa-mu","prehashed":true"#, 400),
+        (r#","signature_algorithm":"x""#, 500),
+        (r#","salt_length":"-2""#, 400),
+        (r#","salt_length":"223""#, 500),
+        (r#","salt_length":"9223372036854775807""#, 500),
+        (r#","salt_length":"99999999999999999999""#, 400),
+        (r#","salt_length":"x""#, 400),
+        (r#","prehashed":true,"hash_algorithm":"sha3-512""#, 500),
     ] {
         let refused = server.call("POST", "transit/sign/rsa", root, &format!(r#"{{"input":"YQ=="{how}}}"#)).await;
-        assert_eq!(refused.status, 400, "{how}: {}", refused.text);
+        assert_eq!(refused.status, status, "{how}: {}", refused.text);
     }
+    // ECDSA signs a value of any length as it is given.
     let none = r#"{"input":"YQ==","hash_algorithm":"none","prehashed":true,"signature_algorithm":"pkcs1v15"}"#;
-    assert_eq!(server.call("POST", "transit/sign/ec", root, none).await.status, 400, "only RSA signs bare values");
+    assert_eq!(server.call("POST", "transit/sign/ec", root, none).await.status, 200);
+}
+
+#[tokio::test]
+async fn batches_say_item_by_item_what_failed() {
+    let server = server().await;
+    let root = &server.root;
+    key(&server, "aes", "").await;
+    key(&server, "ed", r#""type":"ed25519""#).await;
+    let items = |replied: &coffer_testkit::Replied| {
+        replied.body.at("data/batch_results").and_then(Json::as_array).map(<[Json]>::to_vec).unwrap_or_default()
+    };
+    for (path, body, status) in [
+        // Encrypting and decrypting have a status for what failed in part.
+        ("encrypt/aes", r#""batch_input":[{"plaintext":"YQ=="},{"plaintext":"!"}]"#, 400),
+        ("encrypt/aes", r#""batch_input":[{"plaintext":"YQ=="},{"plaintext":"!"}],"partial_failure_response_code":207"#, 207),
+        ("encrypt/aes", r#""batch_input":[{"plaintext":"!"},{"plaintext":"!"}],"partial_failure_response_code":207"#, 400),
+        ("decrypt/aes", r#""batch_input":[{"ciphertext":"vault:v1:AAAA"},{"ciphertext":"x"}]"#, 400),
+        // The others only say it in the items.
+        ("rewrap/aes", r#""batch_input":[{"ciphertext":"vault:v1:AAAA"},{"ciphertext":"x"}]"#, 200),
+        ("sign/ed", r#""batch_input":[{"input":"YQ=="},{"input":"!"}]"#, 200),
+        ("hmac/ed", r#""batch_input":[{"input":"YQ=="},{}]"#, 200),
+        ("verify/ed", r#""batch_input":[{"input":"YQ==","signature":"x"},{"input":"YQ==","signature":"vault:v0:AAAA"}]"#, 200),
+    ] {
+        let replied = server.call("POST", &format!("transit/{path}"), root, &format!("{{{body}}}")).await;
+        assert_eq!(replied.status, status, "{path} {body}: {}", replied.text);
+        let items = items(&replied);
+        assert_eq!(items.len(), 2, "{}", replied.text);
+        assert!(items[1].get("error").is_some(), "{}", replied.text);
+    }
+    // A batch that does not read fails whole, and makes no key.
+    for body in [
+        r#""batch_input":{}"#,
+        r#""batch_input":"x""#,
+        r#""batch_input":[1]"#,
+        r#""batch_input":[{"plaintext":"YQ=="},{}]"#,
+        r#""batch_input":[{"plaintext":"YQ==","key_version":"x"}]"#,
+        r#""batch_input":[{"plaintext":"YQ==","reference":7}]"#,
+        r#""batch_input":[{"plaintext":7}]"#,
+    ] {
+        let replied = server.call("POST", "transit/encrypt/new", root, &format!("{{{body}}}")).await;
+        assert_eq!(replied.status, 500, "{body}: {}", replied.text);
+    }
+    assert_eq!(server.call("GET", "transit/keys/new", root, "").await.status, 404);
+    for (body, name) in [
+        (r#""batch_input":[{"input":"YQ=="}]"#, "ed"),
+        (r#""batch_input":[{"input":"YQ==","signature":"x"},{"input":"YQ==","hmac":"x"}]"#, "ed"),
+        (r#""batch_input":[{"input":"YQ==","signature":"x"}]"#, "aes"),
+    ] {
+        let replied = server.call("POST", &format!("transit/verify/{name}"), root, &format!("{{{body}}}")).await;
+        assert_eq!(replied.status, 400, "{body}: {}", replied.text);
+    }
+    // A thousand of a hundred kinds of ruin, and one that is whole.
+    let sealed = server.call("POST", "transit/encrypt/aes", root, r#"{"plaintext":"Y2FuYXJ5LXBsYWludGV4dA=="}"#).await;
+    let sealed = sealed.text_at("data/ciphertext").to_owned();
+    let cut = |length: usize| format!(r#"{{"ciphertext":"{}"}}"#, &sealed[..length.min(sealed.len())]);
+    let many: Vec<String> = (0..1000).map(|n| cut(n % (sealed.len() + 1))).chain([cut(sealed.len())]).collect();
+    let body = format!(r#"{{"batch_input":[{}],"partial_failure_response_code":202}}"#, many.join(","));
+    let replied = server.call("POST", "transit/decrypt/aes", root, &body).await;
+    assert_eq!(replied.status, 202);
+    for (n, item) in items(&replied).iter().enumerate() {
+        let whole = n == 1000 || n % (sealed.len() + 1) == sealed.len();
+        let expected = if whole { "Y2FuYXJ5LXBsYWludGV4dA==" } else { "" };
+        assert_eq!(item.get("plaintext").and_then(Json::as_str), Some(expected), "{n}");
+        assert_eq!(item.get("error").is_none(), whole, "{n}");
+    }
 }

@@ -273,8 +273,7 @@ impl Reader<'_> {
         self.at += 1;
         let bytes = self.text.as_bytes();
         let start = self.at;
-        let plain = bytes[start..].iter().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f));
-        let stop = start + plain.unwrap_or(bytes.len() - start);
+        let stop = start + super::write::plain_run(&bytes[start..]);
         if stop - start > self.limits.string {
             return Err(Fault::StringTooLong { limit: self.limits.string });
         }
