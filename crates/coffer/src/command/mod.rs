@@ -21,6 +21,9 @@ mod policy;
 mod policy_explain;
 mod secrets;
 mod server;
+mod ssh;
+mod ssh_helper;
+mod ssh_words;
 mod status;
 mod token;
 pub(crate) mod version;
@@ -44,6 +47,8 @@ pub(crate) const COMMANDS: &[&[&Command]] = &[
     policy_explain::COMMANDS,
     secrets::COMMANDS,
     server::COMMANDS,
+    ssh::COMMANDS,
+    ssh_helper::COMMANDS,
     status::COMMANDS,
     token::COMMANDS,
     version::COMMANDS,
