@@ -161,7 +161,7 @@ impl Helper {
     fn ask(&self, password: &str) -> Outcome<Json> {
         let request = Request::put(format!("{}/verify", self.mount)).json(Object::new().with("otp", password)).without_token();
         let answer = self.client.send(&request).and_then(|response| response.answer());
-        let answer = answer.map_err(|error| denied(error))?;
+        let answer = answer.map_err(denied)?;
         Ok(answer.and_then(|answer| answer.data).map(Json::Object).unwrap_or_default())
     }
 
