@@ -18,7 +18,9 @@ const BATCH: usize = 256;
 /// Batches in one beat.
 const BATCHES: usize = 64;
 /// Tokens that end in one commit.
-const TOKENS: usize = 64;
+const TOKENS: usize = 32;
+/// Leases that are looked at before other work of this thread has its turn: what people wait for is not to wait for these.
+const AT_A_STRETCH: usize = 8;
 /// Revocations by engines under way at once.
 const AT_ONCE: usize = 16;
 /// An entry that is written may lie as far in the past as its call took.
@@ -56,7 +58,8 @@ async fn expire_from(core: &Arc<Core>, from: &mut From) -> Result<usize> {
         from.nothing_before(now);
     }
     let (mut tokens, mut by_engines, mut without) = (Vec::new(), Vec::new(), Vec::new());
-    for key in &page {
+    for (nth, key) in page.iter().enumerate() {
+        breathe(nth).await;
         let Some((secs, id)) = key[TIMES.len()..].split_once('/') else { continue };
         if secs.parse::<i64>().is_ok_and(|secs| secs > now.secs()) {
             break;
@@ -78,13 +81,22 @@ async fn expire_from(core: &Arc<Core>, from: &mut From) -> Result<usize> {
         txn.commit().await?;
     }
     drop(view);
+    let many = tokens.len() > TOKENS;
     for some in tokens.chunks(TOKENS) {
+        let began = Instant::now();
         // One that is renewed or used for the last time just now sends the rest the long way.
         if !end_tokens(core, &live, some).await? {
             by_engines.extend_from_slice(some);
         }
+        if many {
+            rest(began).await;
+        }
     }
+    let (began, many) = (Instant::now(), by_engines.len() > AT_ONCE);
     revoke_each(core, &live, by_engines).await;
+    if many {
+        rest(began).await;
+    }
     Ok(tried)
 }
 
@@ -93,7 +105,8 @@ async fn end_tokens(core: &Arc<Core>, live: &Unsealed, leases: &[String]) -> Res
     let txn = live.barrier.begin();
     let view = txn.root_view();
     let now = core.clock.now();
-    for id in leases {
+    for (nth, id) in leases.iter().enumerate() {
+        breathe(nth).await;
         let Some(lease) = record::get(&view, id).await?.filter(|l| l.due <= now) else { continue };
         let Subject::Token(key) = &lease.subject else { continue };
         match live.tokens.get_key(&view, key).await? {
@@ -108,6 +121,18 @@ async fn end_tokens(core: &Arc<Core>, live: &Unsealed, leases: &[String]) -> Res
             Ok(true)
         }
     }
+}
+
+/// Lets other work of this thread have its turn now and then.
+async fn breathe(nth: usize) {
+    if nth % AT_A_STRETCH == AT_A_STRETCH - 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Half of the time belongs to the calls that people wait for.
+async fn rest(began: Instant) {
+    tokio::time::sleep(began.elapsed().min(Duration::from_millis(250))).await;
 }
 
 async fn revoke_each(core: &Arc<Core>, live: &Unsealed, ids: Vec<String>) {
@@ -147,10 +172,8 @@ async fn expire(core: Weak<Core>) {
         }
         // Bounded: what can't even be postponed stays due, and waits for the next beat.
         for _ in 0..BATCHES {
-            let began = Instant::now();
             match expire_from(&core, &mut from).await {
-                // Half of the time belongs to the calls that people wait for.
-                Ok(tried) if tried >= BATCH => tokio::time::sleep(began.elapsed().min(Duration::from_millis(250))).await,
+                Ok(tried) if tried >= BATCH => {}
                 Ok(_) => break,
                 Err(error) => {
                     tracing::warn!(target: "expiration", %error, "the index of leases could not be read");

@@ -70,10 +70,11 @@ pub async fn issue(
     let own_text = new.id.is_some() && service;
     let text = new.id.map_or_else(|| new_token(random), Secret::new);
     let key = if service { live.tokens.key(text.expose()) } else { String::new() };
-    if service && live.tokens.get_key(view, &key).await?.is_some() {
-        return Err(Error::bad_request("cannot create a token with a duplicate ID"));
-    }
+    // A text of our own making is new; who brings one may name a token that is there.
     if own_text {
+        if live.tokens.get_key(view, &key).await?.is_some() {
+            return Err(Error::bad_request("cannot create a token with a duplicate ID"));
+        }
         leases::end::refuse_ending(view, &key).await?;
     }
     let record = TokenRecord {

@@ -257,7 +257,9 @@ impl Open {
         let database = Database::builder(directory)
             .cache_size(options.cache_bytes)
             .max_journaling_size(JOURNAL_BYTES)
-            .worker_threads(2)
+            // Of several, the database keeps the first from merging: it hands a waiting merge on to itself, over and over, on a whole
+            // core, until another has time. One does all in turn; `Committer::wait_for_merging` bounds what piles up meanwhile.
+            .worker_threads(1)
             .manual_journal_persist(true)
             .open()
             .map_err(OpenError::database(directory))?;
