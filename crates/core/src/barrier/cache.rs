@@ -15,7 +15,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-const STRIPES: usize = 1024;
+/// Far more than the keys of all commits that are under way at once: a key that shares a stripe with one of them is not read from here
+/// meanwhile. 200 KB.
+const STRIPES: usize = 8192;
 
 /// See the module.
 pub struct Cache {
