@@ -202,6 +202,10 @@ impl Bench {
         let mut inner = self.inner(operation, path, &txn);
         if let Some(inner) = Arc::get_mut(&mut inner) {
             inner.existed = existed;
+            // A body that is no JSON is read from the call.
+            if let Some(call) = inner.call.as_mut().and_then(Arc::get_mut) {
+                call.fields.raw.clone_from(&fields.raw);
+            }
         }
         let answer = block_on((prepared.run)(txn.view(), inner))?;
         if commit {

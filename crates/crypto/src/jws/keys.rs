@@ -119,6 +119,11 @@ impl PublicKey {
         }
     }
 
+    /// DER SubjectPublicKeyInfo.
+    pub fn spki(&self) -> &[u8] {
+        self.0.spki()
+    }
+
     /// Its name by RFC 7638: SHA-256 of the members that make the key, in base64url.
     pub fn thumbprint(&self) -> String {
         // The RFC's form: the members by name, nothing between them. All are base64url or names without anything to escape.

@@ -4,7 +4,7 @@
 //! Layout below the mount's view: `issuer/<id>` an [`Issuer`](issuer::Issuer), `issuer-name/<name>` and `issuer-cert/<SHA-256>` its id;
 //! `key/<id>` a [`Key`](keys::Key), `key-name/<name>` and `key-public/<SHA-256>` its id, and below `ring/` the same key in the
 //! [keyring](crate::keyring); `cert/<serial>` a [`Stored`](stored::Stored) certificate, `revoked/<serial>` a
-//! [`Revocation`](stored::Revocation); `role/<name>`; `config/…`.
+//! [`Revocation`](stored::Revocation); `role/<name>`; `config/…`; `crl/<issuer>` its [lists](crl).
 
 mod allowed;
 mod authority;
@@ -13,11 +13,13 @@ mod certificates;
 mod chain;
 mod config;
 mod constraints;
+mod crl;
 mod hostname;
 mod import;
 mod issuer;
 mod keys;
 mod leaf;
+mod ocsp;
 mod parsed;
 mod revoke;
 mod role;
@@ -72,6 +74,8 @@ impl Engine for Pki {
         verbatim::declare(d);
         revoke::declare(d);
         certificates::declare(d);
+        crl::declare(d);
+        ocsp::declare(d);
         tidy::declare(d);
         d.beat(beat);
         d.otherwise(|_, _| async { Err(unsupported_path()) });
@@ -86,7 +90,7 @@ fn keyring(cx: &Cx) -> Keyring {
 
 /// What the mount does by the clock: says whether there is more to do at once.
 async fn beat(cx: Cx) -> Result<bool> {
-    tidy::beat(&cx).await
+    Ok(crl::beat(&cx).await? | tidy::beat(&cx).await?)
 }
 
 /// List in pages.

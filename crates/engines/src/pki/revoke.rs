@@ -182,6 +182,7 @@ async fn record(cx: &Cx, serial: String, certificate: &Certificate, issuer: Stri
         certificate: PublicBytes(certificate.der().to_vec()),
     };
     revocation.put(cx)?;
+    super::crl::revoked(cx, &revocation.issuer).await?;
     Ok(revocation)
 }
 

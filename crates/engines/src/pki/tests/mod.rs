@@ -12,6 +12,7 @@ use coffer_types::{Json, Kind, Operation, Span};
 mod authorities;
 mod leaves;
 mod life;
+mod lists;
 
 struct World(Bench);
 
