@@ -16,6 +16,7 @@ mod misc;
 mod mounts;
 mod namespace;
 pub(crate) mod operator;
+mod pki;
 mod plugin;
 mod policy;
 mod policy_explain;
@@ -42,6 +43,7 @@ pub(crate) const COMMANDS: &[&[&Command]] = &[
     login::COMMANDS,
     misc::COMMANDS,
     namespace::COMMANDS,
+    pki::COMMANDS,
     plugin::COMMANDS,
     policy::COMMANDS,
     policy_explain::COMMANDS,

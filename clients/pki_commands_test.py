@@ -1,0 +1,61 @@
+"""The commands `pki`: two mounts, an intermediate made in one step, and who signed whom."""
+
+import json
+import unittest
+
+from harness import Server
+
+
+class Commands(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server.dev()
+        cls.addClassCleanup(cls.server.stop)
+        for mount in ("pr", "pint"):
+            cls.server.api.must("POST", f"sys/mounts/{mount}", {"type": "pki", "config": {"max_lease_ttl": "87600h"}})
+        cls.server.api.must("POST", "pr/root/generate/internal", {"common_name": "root", "key_type": "ec", "ttl": "100h"})
+
+    def run_pki(self, *words, code=0):
+        run = self.server.cli("pki", *words)
+        self.assertEqual(run.returncode, code, run.stdout + run.stderr)
+        return run.stdout if code == 0 else run.stderr
+
+    def test_an_intermediate_is_made_and_found_again(self):
+        made = json.loads(self.run_pki("issue", "-format=json", "-issuer_name=one", "/pr/issuer/default", "pint/", "common_name=one", "ttl=50h", "key_type=ec"))
+        self.assertEqual((made["data"]["issuer_name"], len(made["data"]["ca_chain"])), ("one", 2))
+        self.assertTrue(made["data"]["key_id"], "the key that signs is on the mount")
+        self.server.api.must("POST", "pint/roles/r", {"allow_any_name": True, "key_type": "ec"})
+        self.server.api.must("POST", "pint/issuer/one/issue/r", {"common_name": "a.example", "ttl": "1h"})
+        match = json.loads(self.run_pki("verify-sign", "-format=json", "pr/issuer/default", "pint/issuer/one"))
+        self.assertEqual(set(match.values()), {True})
+        back = json.loads(self.run_pki("verify-sign", "-format=json", "pint/issuer/one", "pr/issuer/default"))
+        self.assertEqual((len(back), set(back.values())), (5, {False}))
+        found = json.loads(self.run_pki("list-intermediates", "-format=json", "-use_names", "pr/issuer/default"))
+        self.assertEqual((found["pint/issuer/one"], len([p for p in found if p.startswith("pr/")])), (True, 1))
+        table = self.run_pki("list-intermediates", "pr/issuer/default", "pint/issuer/one")
+        self.assertEqual(table, "intermediate       match?\n------------       ------\npint/issuer/one    true\n\n\n")
+        none = json.loads(self.run_pki("list-intermediates", "-format=json", "pint/issuer/one", "pr/"))
+        self.assertEqual(set(none.values()), {False})
+
+    def test_a_parent_that_may_not_go_so_deep_signs_nothing(self):
+        self.server.api.must("POST", "sys/mounts/flat", {"type": "pki"})
+        self.server.api.must("POST", "flat/root/generate/internal", {"common_name": "flat", "key_type": "ec", "max_path_length": 0})
+        self.assertIn("Failure Signing Intermediate", self.run_pki("issue", "flat/issuer/default", "pint", "common_name=x", "key_type=ec", code=1))
+
+    def test_what_is_not_there_is_named(self):
+        for words, why in (
+            (["verify-sign", "pr/issuer/default"], "expected both potential issuer and issued"),
+            (["verify-sign", "pr/issuer/none", "pr/issuer/default"], "Failed to read issuer: pr/issuer/none"),
+            (["list-intermediates"], "expected potential parent"),
+            (["list-intermediates", "pr/issuer/none"], "Failed to read parent issuer on path pr/issuer/none"),
+            (["issue", "pr/issuer/default", "pint"], "Not enough arguments"),
+            (["issue", "pr/issuer/none", "pint", "common_name=x"], "Unable to access parent issuer pr/issuer/none"),
+            (["issue", "pr/issuer/default", "nomount", "common_name=x"], "nomount"),
+            (["issue", "-type=exported", "pr/issuer/default", "pint", "common_name=x"], "internal or existing"),
+        ):
+            with self.subTest(words=words):
+                self.assertIn(why, self.run_pki(*words, code=1))
+
+
+if __name__ == "__main__":
+    unittest.main()
