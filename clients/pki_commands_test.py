@@ -1,6 +1,7 @@
 """The commands `pki`: two mounts, an intermediate made in one step, and who signed whom."""
 
 import json
+import subprocess
 import unittest
 
 from harness import Server
@@ -36,6 +37,21 @@ class Commands(unittest.TestCase):
         self.assertEqual(table, "intermediate       match?\n------------       ------\npint/issuer/one    true\n\n\n")
         none = json.loads(self.run_pki("list-intermediates", "-format=json", "pint/issuer/one", "pr/"))
         self.assertEqual(set(none.values()), {False})
+
+    def test_another_is_made_like_one_that_is_there(self):
+        values = ["common_name=like.example", "organization=Acme", "country=AT", "alt_names=b.example", "ip_sans=192.0.2.1", "max_path_length=0", "ttl=20h", "key_type=ec", "key_bits=384"]
+        self.run_pki("issue", "-issuer_name=old", "pr/issuer/default", "pint", *values)
+        self.run_pki("reissue", "-issuer_name=new", "pr/issuer/default", "pint/issuer/old", "pint", "organization=Other")
+
+        def shown(name):
+            pem = self.server.api.must("GET", f"pint/issuer/{name}").data["certificate"]
+            run = subprocess.run(["openssl", "x509", "-noout", "-subject", "-ext", "subjectAltName,basicConstraints"], input=pem, capture_output=True, text=True, timeout=30)
+            return run.stdout
+
+        self.assertEqual(shown("new"), shown("old").replace("Acme", "Other"))
+        self.assertIn("Acme", shown("old"))
+        self.assertIn("pathlen:0", shown("old"))
+        self.assertIn("template issuer", self.run_pki("reissue", "pr/issuer/default", "pint/issuer/none", "pint", code=1))
 
     def test_a_parent_that_may_not_go_so_deep_signs_nothing(self):
         self.server.api.must("POST", "sys/mounts/flat", {"type": "pki"})

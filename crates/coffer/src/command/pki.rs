@@ -4,10 +4,11 @@ use super::data;
 use crate::cli::{Arity, Because, Call, Command, Failure, Flag, Kind, Outcome, Output, Run};
 use crate::output::{self, answer, table};
 use coffer_client::{Answer, Request};
+use coffer_crypto::pk::KeyKind;
 use coffer_crypto::x509::Certificate;
 use coffer_types::{Json, Object, Timestamp};
 
-pub(crate) const COMMANDS: &[&Command] = &[&PKI, &ISSUE, &LIST, &VERIFY];
+pub(crate) const COMMANDS: &[&Command] = &[&PKI, &ISSUE, &LIST, &REISSUE, &VERIFY];
 
 static PKI: Command = Command {
     path: "pki",
@@ -74,6 +75,24 @@ static ISSUE: Command = Command {
     http: true,
     arity: Arity::Any,
     run: Run::Call(issue),
+};
+
+static REISSUE: Command = Command {
+    path: "pki reissue",
+    synopsis: "Make an intermediate like one that is there",
+    args: "PARENT TEMPLATE CHILD_MOUNT [KEY=VALUE...]",
+    about: "As issue, with the names, the kind of key, the path length and the lifetime of the issuer at the path TEMPLATE where no value says otherwise. The key is a new one unless -type=existing.",
+    examples: &[("The same for another time:", "pki reissue -issuer_name=next pki/issuer/default pki_int/issuer/int pki_int")],
+    own: &[
+        Flag::new("issuer_name", Kind::Text, "The new issuer's name."),
+        Flag::new("type", Kind::Text, "internal for a new key, existing for one that is there (with key_ref=…).")
+            .default("internal")
+            .values(&["internal", "existing"]),
+    ],
+    output: Output::Field,
+    http: true,
+    arity: Arity::Any,
+    run: Run::Call(reissue),
 };
 
 /// A certificate with the chain that its mount knows of it.
@@ -262,12 +281,72 @@ fn issue(call: &Call<'_>) -> Outcome {
             "Not enough arguments expected parent issuer and child-mount location and some key_value argument",
         ));
     }
-    let (parent, child, kind) = (call.path(0), call.path(1), call.text("type"));
+    let wish = data::read(call, &call.args[2..])?;
+    make(call, &call.path(0), &call.path(1), wish)
+}
+
+fn reissue(call: &Call<'_>) -> Outcome {
+    if call.args.len() < 3 {
+        return Err(Failure::usage("Not enough arguments: expected parent issuer, template issuer and child-mount location"));
+    }
+    let template = issuer(call, &call.path(1), "Unable to access template issuer")?;
+    let mut wish = like(&template.certificate).map_err(Failure::usage)?;
+    let asked = data::read(call, &call.args[3..])?;
+    for (name, value) in asked.iter() {
+        wish.insert(name, value.clone());
+    }
+    make(call, &call.path(0), &call.path(2), wish)
+}
+
+/// What an issuer's certificate says, as values that make another like it.
+fn like(certificate: &Certificate) -> Result<Object, &'static str> {
+    let subject = certificate.subject_name().map_err(|_| "the template's name does not read")?;
+    let mut out = Object::new().with("common_name", subject.common_name.as_str()).with("serial_number", subject.serial_number);
+    for (name, values) in [
+        ("country", subject.country),
+        ("organization", subject.organization),
+        ("ou", subject.unit),
+        ("locality", subject.locality),
+        ("province", subject.province),
+        ("street_address", subject.street),
+        ("postal_code", subject.postal_code),
+    ] {
+        if !values.is_empty() {
+            out.insert(name, values);
+        }
+    }
+    let names = certificate.names();
+    let alt: Vec<String> = names.dns.iter().chain(&names.email).filter(|name| **name != subject.common_name).cloned().collect();
+    let ips: Vec<String> = names.ip.iter().map(ToString::to_string).collect();
+    for (name, values) in [("alt_names", alt), ("ip_sans", ips), ("uri_sans", names.uri.clone())] {
+        if !values.is_empty() {
+            out.insert(name, values.join(","));
+        }
+    }
+    let is_named = names.dns.iter().chain(&names.email).any(|name| *name == subject.common_name);
+    out.insert("exclude_cn_from_sans", !is_named);
+    if let Some(length) = certificate.path_length() {
+        out.insert("max_path_length", i64::from(length));
+    }
+    let (kind, bits) = match certificate.public_key().map_err(|_| "the template's key is of an unknown kind")?.kind() {
+        KeyKind::Rsa(bits) => ("rsa", i64::from(bits)),
+        KeyKind::P256 => ("ec", 256),
+        KeyKind::P384 => ("ec", 384),
+        KeyKind::P521 => ("ec", 521),
+        KeyKind::Ed25519 => ("ed25519", 0),
+        _ => return Err("intermediates are not made with a key like the template's"),
+    };
+    let lifetime = certificate.not_after_secs().saturating_sub(certificate.not_before_secs());
+    Ok(out.with("key_type", kind).with("key_bits", bits).with("ttl", format!("{lifetime}s")))
+}
+
+/// Makes an intermediate on the child's mount and shows it.
+fn make(call: &Call<'_>, parent: &str, child: &str, wish: Object) -> Outcome {
+    let kind = call.text("type");
     if !["internal", "existing"].contains(&kind) {
         return Err(Failure::usage("-type must be internal or existing: keys that leave the server are not made here"));
     }
-    let wish = data::read(call, &call.args[2..])?;
-    let above = call.ask(&Request::get(&parent)).because(|| format!("Unable to access parent issuer {parent}")).map_err(local)?;
+    let above = call.ask(&Request::get(parent)).because(|| format!("Unable to access parent issuer {parent}")).map_err(local)?;
     let above = above.unwrap_or_default();
     let ask = |path: String, body: Object, doing: String| -> Outcome<Answer> {
         Ok(call.ask(&Request::put(path).json(body)).because(|| doing).map_err(local)?.unwrap_or_default())
