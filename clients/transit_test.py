@@ -7,7 +7,7 @@ import unittest
 import harness
 
 TYPES = ["aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305", "ed25519", "ecdsa-p256", "ecdsa-p384",
-         "ecdsa-p521", "rsa-2048", "rsa-3072", "hmac"]
+         "ecdsa-p521", "rsa-2048", "rsa-3072", "mldsa-44", "mldsa-65", "mldsa-87", "hmac"]
 PLAIN = base64.b64encode(b"a secret text").decode()
 OTHER = base64.b64encode(b"another text").decode()
 CONTEXT = base64.b64encode(b"a context").decode()
@@ -55,7 +55,8 @@ class WithThePeer(unittest.TestCase):
                                 sealed = a.must("POST", f"transit/encrypt/{name}", {"plaintext": PLAIN, "key_version": version}).data
                                 opened = b.must("POST", f"transit/decrypt/{name}", {"ciphertext": sealed["ciphertext"]}).data
                                 self.assertEqual(PLAIN, opened["plaintext"])
-                        if shown["supports_signing"]:
+                        # The peer's process ends its connection when it signs with an ML-DSA key that was restored, its own ones too.
+                        if shown["supports_signing"] and not (kind.startswith("mldsa") and a is self.theirs and sender is self.ours):
                             self.signatures(a, b, name, kind)
 
     def signatures(self, a, b, name, kind):
@@ -63,7 +64,10 @@ class WithThePeer(unittest.TestCase):
         if kind.startswith("ecdsa"):
             ways += [{"marshaling_algorithm": "jws"}, {"hash_algorithm": "sha2-512"}, {"hash_algorithm": "sha3-256"}]
         if kind.startswith("rsa"):
-            ways += [{"signature_algorithm": "pkcs1v15"}, {"salt_length": "hash"}, {"hash_algorithm": "sha2-384"}]
+            ways += [{"signature_algorithm": "pkcs1v15"}, {"salt_length": "hash"}, {"hash_algorithm": "sha2-384"}, {"salt_length": "20"},
+                     {"salt_length": "0"}, {"salt_length": "-1"}, {"hash_algorithm": "sha3-224"}, {"hash_algorithm": "sha2-224"},
+                     {"hash_algorithm": "sha3-512", "signature_algorithm": "pkcs1v15"},
+                     {"hash_algorithm": "none", "prehashed": True, "signature_algorithm": "pkcs1v15"}]
         for way in ways:
             with self.subTest(name=name, **way):
                 signature = a.must("POST", f"transit/sign/{name}", {"input": PLAIN, **way}).data["signature"]
@@ -96,6 +100,64 @@ class WithThePeer(unittest.TestCase):
                 made = [api.must("POST", f"transit/sign/{name}", {"input": PLAIN, "context": CONTEXT}).data for api in (sender, receiver)]
                 self.assertEqual(made[0]["signature"], made[1]["signature"])
                 self.assertEqual(made[0]["public_key"], made[1]["public_key"])
+
+    def test_every_form_of_export_is_the_peers(self):
+        for kind in TYPES:
+            name = f"form-{kind}"
+            self.carried(name, {"type": kind, **({"key_size": 32} if kind == "hmac" else {})}, self.theirs, self.ours)
+            for what in ("encryption-key", "signing-key", "hmac-key", "public-key", "certificate-chain"):
+                for form in ("", "raw", "der", "pem", "x"):
+                    with self.subTest(kind=kind, what=what, form=form):
+                        ours, theirs = (api.get(f"transit/export/{what}/{name}?format={form}") for api in (self.ours, self.theirs))
+                        self.assertEqual(theirs.status, ours.status)
+                        if theirs.status == 200:
+                            self.assertEqual(theirs.data["keys"], ours.data["keys"])
+
+    def test_certificates_go_over_and_come_back(self):
+        folder = harness.scratch()
+        run = lambda *args: subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder).stdout
+        run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+            "-subj", "/CN=an authority", "-addext", "keyUsage=keyCertSign")
+        for sender, receiver, name in self.both_ways("certified"):
+            with self.subTest(name):
+                sender.must("POST", f"transit/keys/{name}", {"type": "ecdsa-p256", "exportable": True, "allow_plaintext_backup": True})
+                (folder / "csr.pem").write_text(sender.must("POST", f"transit/keys/{name}/csr", {}).data["csr"])
+                run("req", "-in", "csr.pem", "-verify", "-noout")
+                run("x509", "-req", "-in", "csr.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "leaf.pem", "-subj", "/CN=a leaf")
+                chain = (folder / "leaf.pem").read_text() + (folder / "ca.pem").read_text()
+                sender.must("POST", f"transit/keys/{name}/set-certificate", {"certificate_chain": chain})
+                receiver.must("POST", "transit/restore", {"backup": sender.must("GET", f"transit/backup/{name}").data["backup"]})
+                for api in (sender, receiver):
+                    self.assertEqual(chain.strip(), api.must("GET", f"transit/export/certificate-chain/{name}").data["keys"]["1"])
+
+    def test_a_template_gives_a_request_its_names(self):
+        folder = harness.scratch()
+        run = lambda *args: subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder).stdout
+        run("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "t.key", "-out", "t.pem",
+            "-subj", "/C=DE/O=Acme/CN=a.example", "-addext", "subjectAltName=DNS:a.example,IP:192.0.2.1")
+        template = (folder / "t.pem").read_text()
+        for kind in ("ecdsa-p384", "ed25519", "rsa-2048"):
+            texts = []
+            for api in (self.ours, self.theirs):
+                api.must("POST", f"transit/keys/template-{kind}", {"type": kind})
+                (folder / "o.pem").write_text(api.must("POST", f"transit/keys/template-{kind}/csr", {"csr": template}).data["csr"])
+                run("req", "-in", "o.pem", "-verify", "-noout")
+                shown = run("req", "-in", "o.pem", "-noout", "-text", "-reqopt", "no_pubkey,no_sigdump").decode()
+                texts.append([line.strip() for line in shown.splitlines()])
+            self.assertEqual(texts[1], texts[0], kind)
+            self.assertIn("DNS:a.example, IP Address:192.0.2.1", texts[0])
+
+    def test_two_servers_agree_on_a_key(self):
+        for curve in ("p256", "p384", "p521"):
+            halves = []
+            for api in (self.ours, self.theirs):
+                api.must("POST", f"transit/keys/base-{curve}", {"type": f"ecdsa-{curve}"})
+                halves.append(api.must("GET", f"transit/keys/base-{curve}").data["keys"]["1"]["public_key"])
+            for api, half in zip((self.ours, self.theirs), reversed(halves)):
+                api.must("POST", f"transit/derive-key/agreed-{curve}", {"base_key_name": f"base-{curve}", "peer_public_key": half})
+            sealed = self.ours.must("POST", f"transit/encrypt/agreed-{curve}", {"plaintext": PLAIN}).data["ciphertext"]
+            opened = self.theirs.must("POST", f"transit/decrypt/agreed-{curve}", {"ciphertext": sealed})
+            self.assertEqual(PLAIN, opened.data["plaintext"])
 
     def test_a_broken_backup_is_refused_and_changes_nothing(self):
         self.ours.must("POST", "transit/keys/broken", {"exportable": True, "allow_plaintext_backup": True})

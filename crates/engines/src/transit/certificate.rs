@@ -4,7 +4,7 @@ use super::{Cx, Transit, failed, keyring};
 use crate::keyring::KeyRecord;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use coffer_crypto::pk::{PkError, PrivateKey};
+use coffer_crypto::pk::{PkError, PrivateKey, PublicKey};
 use coffer_crypto::x509::{self, Certificate, Extensions, Request as Template, SignatureAlgorithm};
 use coffer_engine::{Declare, Reply, Request};
 use coffer_types::{Error, Object, Result};
@@ -112,14 +112,14 @@ async fn set(cx: Cx, ask: Set) -> Result<Reply> {
     let [leaf, issuers @ ..] = certificates.as_slice() else {
         return Err(Error::bad_request("provided certificate chain did not contain any valid PEM encoded certificate"));
     };
-    if leaf.is_authority() {
+    if leaf.authority {
         return Err(refused("certificate in the first element is not a valid leaf certificate"));
     }
-    if issuers.last().is_some_and(|last| !last.is_authority()) {
+    if issuers.last().is_some_and(|last| !last.authority) {
         return Err(refused("certificate in the last element is not a valid CA certificate"));
     }
     let mut version = ring.version(&key, number).await?;
-    if leaf.spki() != version.public.0 {
+    if leaf.spki != version.public.0 {
         return Err(failed(
             "failed to persist certificate chain: leaf certificate public key does not match the selected key version",
         ));
@@ -134,7 +134,7 @@ async fn set(cx: Cx, ask: Set) -> Result<Reply> {
 }
 
 /// The certificates of a text, which must hold nothing else from the first one on.
-fn read(text: &str) -> Result<Vec<Certificate>> {
+fn read(text: &str) -> Result<Vec<Link>> {
     const BEGIN: &str = "-----BEGIN ";
     const END: &str = "-----END CERTIFICATE-----";
     let undecodable = || Error::bad_request("could not decode a PEM block in the certificate chain");
@@ -143,20 +143,45 @@ fn read(text: &str) -> Result<Vec<Certificate>> {
     }
     let blocks = text.match_indices(BEGIN).count();
     let behind = text.rfind(END).map(|at| &text[at + END.len()..]).ok_or_else(undecodable)?;
-    let certificates = Certificate::from_pem(text)
-        .map_err(|_| Error::bad_request("could not parse a certificate in the certificate chain: it is no X.509 certificate"))?;
+    let found = x509::pem_blocks(text).map_err(|_| undecodable())?;
     // What is no certificate, a private key above all, has no place here.
-    if certificates.len() != blocks || !behind.trim().is_empty() {
+    if found.len() != blocks || found.iter().any(|(label, _)| label != "CERTIFICATE") || !behind.trim().is_empty() {
         return Err(undecodable());
     }
-    Ok(certificates)
+    let unread = || Error::bad_request("could not parse a certificate in the certificate chain: it is no X.509 certificate");
+    found.iter().map(|(_, der)| Link::read(der).ok_or_else(unread)).collect()
+}
+
+/// A certificate of a chain. Those of version 1, which some tools still make, have no extensions and so are no authority's.
+pub(super) struct Link {
+    der: Vec<u8>,
+    spki: Vec<u8>,
+    authority: bool,
+}
+
+impl Link {
+    pub(super) fn read(der: &[u8]) -> Option<Self> {
+        if let Ok(certificate) = Certificate::from_der(der) {
+            let (spki, authority) = (certificate.spki().to_vec(), certificate.is_authority());
+            return Some(Self { der: der.to_vec(), spki, authority });
+        }
+        // SEQUENCE { SEQUENCE { …: the version stands first as [0], but for version 1, where the serial number does.
+        let inside = |bytes: &[u8]| -> Option<Vec<u8>> {
+            let [0x30, length, rest @ ..] = bytes else { return None };
+            let longer = if length & 0x80 == 0 { 0 } else { usize::from(length & 0x7f) };
+            rest.get(longer..).map(<[u8]>::to_vec)
+        };
+        let first = inside(der).and_then(|certificate| inside(&certificate))?.first().copied()?;
+        let public = PublicKey::of_certificate(der).ok().filter(|_| first == 0x02)?;
+        Some(Self { der: der.to_vec(), spki: public.spki().to_vec(), authority: false })
+    }
 }
 
 /// PEM of all of them, without a newline at the end.
-pub(super) fn as_text(certificates: &[Certificate]) -> String {
+pub(super) fn as_text(certificates: &[Link]) -> String {
     let mut out = String::new();
     for certificate in certificates {
-        let body = STANDARD.encode(certificate.der());
+        let body = STANDARD.encode(&certificate.der);
         out.push_str("-----BEGIN CERTIFICATE-----\n");
         let mut rest = body.as_str();
         while !rest.is_empty() {

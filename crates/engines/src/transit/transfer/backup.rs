@@ -1,7 +1,7 @@
 //! Backup and restore, in the form of Vault and OpenBao: base64 of a JSON document with the policy, as they call a key, and its
 //! versions. What either writes the other reads.
 
-use super::super::certificate::as_text;
+use super::super::certificate::{Link, as_text};
 use super::super::create::new_id;
 use super::super::show::public_text;
 use super::super::{Cx, Transit, check_name, failed, keyring};
@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use coffer_crypto::Zeroizing;
 use coffer_crypto::pk::{PrivateKey, PublicKey, RsaNumbers, decimal, from_decimal};
-use coffer_crypto::x509::Certificate;
+use coffer_crypto::x509;
 use coffer_engine::{Declare, Reply, Request};
 use coffer_types::json::{Limits, Text, parse};
 use coffer_types::{Error, Json, Object, Result, Span, Timestamp};
@@ -182,8 +182,8 @@ fn chain(pem: &str) -> Result<Json> {
     if pem.is_empty() {
         return Ok(Json::Null);
     }
-    let certificates = Certificate::from_pem(pem).map_err(Error::internal)?;
-    Ok(Json::Array(certificates.iter().map(|certificate| Json::from(STANDARD.encode(certificate.der()))).collect()))
+    let certificates = x509::pem_blocks(pem).map_err(Error::internal)?;
+    Ok(Json::Array(certificates.iter().map(|(_, der)| Json::from(STANDARD.encode(&**der))).collect()))
 }
 
 fn chain_of(entry: &Object) -> Result<String> {
@@ -194,7 +194,7 @@ fn chain_of(entry: &Object) -> Result<String> {
     };
     let read = |one: &Json| {
         let der = one.as_str().and_then(|text| STANDARD.decode(text).ok())?;
-        Certificate::from_der(&der).ok()
+        Link::read(&der)
     };
     let certificates = certificates.iter().map(read).collect::<Option<Vec<_>>>().ok_or_else(refused)?;
     Ok(as_text(&certificates))
