@@ -32,6 +32,13 @@ pub(super) fn value(value: &Value, indent: usize) -> Zeroizing<String> {
     emitter.out
 }
 
+/// A text in double quotes.
+pub(super) fn double(text: &str) -> Zeroizing<String> {
+    let mut emitter = Emitter::new(4);
+    emitter.double(text);
+    emitter.out
+}
+
 /// Comments in front of what they go with.
 #[derive(Default)]
 struct Comments {

@@ -8,6 +8,9 @@ mod example;
 mod load;
 mod node;
 mod parse;
+mod patch;
+#[cfg(test)]
+mod patch_tests;
 mod resolve;
 mod scan;
 mod source;
@@ -17,7 +20,7 @@ mod tests;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Fault as Class, Result};
-use crate::format::{Format, Kind, Loaded};
+use crate::format::{Format, Kind, Loaded, Patch, Patched};
 use crate::tree::{Branch, Entry, Item, Key, Line, Value};
 
 use source::Source;
@@ -136,6 +139,10 @@ impl Format for Yaml {
 
     fn example(&self) -> Vec<Branch> {
         example::documents()
+    }
+
+    fn patch(&self, source: &[u8], patch: &Patch<'_>) -> Result<Option<Patched>> {
+        patch::patch(*self, source, patch)
     }
 }
 

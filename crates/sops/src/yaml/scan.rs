@@ -157,7 +157,7 @@ impl<'a> Scanner<'a> {
 
     fn fetch(&mut self) -> Result<(), Fault> {
         let scan = self.mark;
-        self.to_next_token()?;
+        self.skip_to_token()?;
         self.unroll_indent(self.mark.column, scan);
         let start = self.mark;
         let c = self.peek(0);
@@ -420,7 +420,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn to_next_token(&mut self) -> Result<(), Fault> {
+    fn skip_to_token(&mut self) -> Result<(), Fault> {
         let scan = self.mark;
         loop {
             if self.mark.at == 0 && self.text.starts_with('\u{feff}') {

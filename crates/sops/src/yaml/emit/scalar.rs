@@ -248,7 +248,7 @@ impl Emitter {
         self.indention = false;
     }
 
-    fn double(&mut self, text: &str) {
+    pub(super) fn double(&mut self, text: &str) {
         self.indicator("\"", true, false, false);
         // A text that begins with a byte order mark is escaped throughout.
         let marked = text.starts_with('\u{feff}');
