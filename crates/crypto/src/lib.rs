@@ -22,6 +22,7 @@ pub mod shamir;
 pub mod sigv4;
 pub mod ssh;
 pub mod totp;
+pub mod wide_gcm;
 pub mod x509;
 
 pub use zeroize::{Zeroize, Zeroizing};

@@ -6,9 +6,13 @@
 
 pub mod error;
 pub mod format;
+mod go_regex;
+pub mod groups;
 pub mod keys;
 pub mod metadata;
 pub mod tree;
+pub mod value;
+pub mod walk;
 pub mod yaml;
 
 pub use error::{Error, Fault, Result};
