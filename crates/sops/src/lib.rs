@@ -5,6 +5,7 @@
 //! the clock, randomness and key services are arguments.
 
 pub mod error;
+pub mod file;
 pub mod format;
 mod go_regex;
 pub mod groups;

@@ -4,12 +4,27 @@
 //! *reference* style. [`Format::patch`] changes a source as it stands, so that comments, blank lines, quotes and spelling of all
 //! that doesn't change stay: the default style, where the format and the file allow it.
 
+mod binary;
+mod dotenv;
+mod flat;
+mod go_text;
+mod ini;
+mod json;
+mod json_patch;
+mod json_read;
+
 use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
 use crate::error::Result;
 use crate::tree::{Branch, Value};
+
+pub use binary::Binary;
+pub use dotenv::Dotenv;
+pub(crate) use go_text::plain_text;
+pub use ini::Ini;
+pub use json::Json;
 
 /// The formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
