@@ -275,10 +275,11 @@ pub(super) fn json_response(status: StatusCode, body: Zeroizing<Vec<u8>>, head: 
     response(status, JSON, body, head)
 }
 
-/// The engine's own body; an empty one without a status of its own is 204.
+/// The engine's own body; an empty one without a status of its own is 204, and 200 where the request was a HEAD (RFC 8555 section 7.2).
 fn raw_response(status: Option<u16>, raw: RawAnswer, head: bool) -> Response<Bytes> {
     let kind = HeaderValue::try_from(raw.content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    let code = status.map_or(if raw.body.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK }, checked);
+    let nothing = raw.body.is_empty() && !head;
+    let code = status.map_or(if nothing { StatusCode::NO_CONTENT } else { StatusCode::OK }, checked);
     let body = if code == StatusCode::NO_CONTENT { Vec::new() } else { raw.body };
     response(code, kind, Zeroizing::new(body), head)
 }

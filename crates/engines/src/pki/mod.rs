@@ -6,6 +6,7 @@
 //! [keyring](crate::keyring); `cert/<serial>` a [`Stored`](stored::Stored) certificate, `revoked/<serial>` a
 //! [`Revocation`](stored::Revocation); `role/<name>`; `config/…`; `crl/<issuer>` its [lists](crl).
 
+mod acme;
 mod allowed;
 mod authority;
 mod bundle;
@@ -76,6 +77,7 @@ impl Engine for Pki {
         certificates::declare(d);
         crl::declare(d);
         ocsp::declare(d);
+        acme::declare(d);
         tidy::declare(d);
         d.beat(beat);
         d.otherwise(|_, _| async { Err(unsupported_path()) });
@@ -90,7 +92,7 @@ fn keyring(cx: &Cx) -> Keyring {
 
 /// What the mount does by the clock: says whether there is more to do at once.
 async fn beat(cx: Cx) -> Result<bool> {
-    Ok(crl::beat(&cx).await? | tidy::beat(&cx).await?)
+    Ok(crl::beat(&cx).await? | tidy::beat(&cx).await? | acme::beat(&cx).await?)
 }
 
 /// List in pages.

@@ -155,6 +155,12 @@ async fn given(cx: &Cx, text: &str) -> Result<Found> {
     ))
 }
 
+/// Takes back a certificate that is kept here, by the store's form of its serial number.
+pub(super) async fn by_serial(cx: &Cx, serial: &str) -> Result<()> {
+    let found = stored(cx, serial).await?.ok_or_else(Error::not_found)?;
+    take_back(cx, found).await.map(|_| ())
+}
+
 /// The one way to a revocation. Of one that was there before, the first time stands.
 async fn take_back(cx: &Cx, found: Found) -> Result<Revocation> {
     if let Some(known) = Revocation::find(cx, &found.serial).await? {
