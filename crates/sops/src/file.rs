@@ -9,8 +9,8 @@ use crate::format::{Format, Kind, Patch, Spellings};
 use crate::groups;
 use crate::keys::{KeyKind, KeyService};
 use crate::metadata::Metadata;
-use crate::tree::{Branch, Value};
-use crate::value::{Cipher, DataKey, Opened, Stash};
+use crate::tree::{Branch, Element, Item, Value};
+use crate::value::{Cipher, DataKey, Opened, Stash, is_encrypted};
 use crate::walk::{self, Rule};
 
 /// The version of sops that files written here claim: the one whose format they have.
@@ -103,7 +103,34 @@ pub fn seal(
             return Ok(made.bytes);
         }
     }
+    documents.iter_mut().for_each(comments_as_elements);
     output.emit(&documents, Some(&metadata.write()))
+}
+
+/// The reference writes an encrypted comment of a list as an element; decrypting makes a comment of it again.
+fn comments_as_elements(branch: &mut Branch) {
+    fn within(value: &mut Value) {
+        match value {
+            Value::Map(branch) => comments_as_elements(branch),
+            Value::List(list) => {
+                for element in list {
+                    match element {
+                        Element::Value(value, _) => within(value),
+                        Element::Comment(comment) if is_encrypted(comment.text.as_bytes()) => {
+                            *element = Element::Value(Value::Text(std::mem::take(&mut comment.text)), comment.line);
+                        }
+                        Element::Comment(_) => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    for item in &mut branch.items {
+        if let Item::Entry(entry) = item {
+            within(&mut entry.value);
+        }
+    }
 }
 
 /// Reads and decrypts a file, and holds its MAC against its content.

@@ -11,6 +11,7 @@ mod go_regex;
 pub mod groups;
 pub mod keys;
 pub mod metadata;
+pub mod path;
 pub mod tree;
 pub mod value;
 pub mod walk;

@@ -7,7 +7,16 @@ use crate::tree::{Element, Item, Value};
 pub(crate) fn plain_text(value: &Value) -> String {
     match value {
         Value::Float(number) => float(*number),
+        Value::Time(time) => whole_seconds(time.as_str()),
         other => printed(other),
+    }
+}
+
+/// RFC 3339 without the fraction, which the reference drops here.
+fn whole_seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, rest)) => seconds.to_owned() + rest.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => time.to_owned(),
     }
 }
 
