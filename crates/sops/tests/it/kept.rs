@@ -34,12 +34,13 @@ fn metadata() -> Metadata {
 }
 
 #[test]
-fn json_dotenv_and_binary_come_back_to_the_last_byte() {
+fn files_come_back_to_the_last_byte() {
+    let mut changed = Vec::new();
     let random = SeededRandom::for_tests_only(1);
     let mut seen = 0;
     for case in cases() {
         let format = case.format().unwrap();
-        if matches!(format.kind(), Kind::Ini | Kind::Yaml) {
+        if matches!(format.kind(), Kind::Ini) {
             continue;
         }
         let plain = case.plain();
@@ -47,12 +48,17 @@ fn json_dotenv_and_binary_come_back_to_the_last_byte() {
         let sealed = encrypt(&plain, &*format, &*format, metadata(), &Hex, Style::Kept, Given { random: &random, now }).unwrap();
         // Without the spellings, as for the reference, the values are the same.
         let opened = open(&sealed, &*format, &Hex, &[], &random, false).unwrap_or_else(|error| panic!("{}: {error}", case.name));
-        assert!(opened.documents == format.load_plain(&plain).unwrap(), "{}", case.name);
         let back = opened.emit(Some(&sealed), &*format, &random).unwrap();
-        assert_eq!(String::from_utf8_lossy(&back), String::from_utf8_lossy(&plain), "{}", case.name);
+        // Compared as they are written, since a NaN equals nothing.
+        let written = |source: &[u8]| format.emit(&format.load_plain(source).unwrap(), None).unwrap();
+        assert_eq!(String::from_utf8_lossy(&written(&back)), String::from_utf8_lossy(&written(&plain)), "{}", case.name);
+        if *back != plain {
+            changed.push(case.name.clone());
+        }
         seen += 1;
     }
-    assert!(seen >= 16, "{seen}");
+    assert!(seen >= 40, "{seen}");
+    assert_eq!(changed, [""; 0]);
 }
 
 #[test]
