@@ -17,6 +17,7 @@ mod mounts;
 mod namespace;
 pub(crate) mod operator;
 mod pki;
+mod pki_health;
 mod plugin;
 mod policy;
 mod policy_explain;

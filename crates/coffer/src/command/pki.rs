@@ -8,7 +8,7 @@ use coffer_crypto::pk::KeyKind;
 use coffer_crypto::x509::Certificate;
 use coffer_types::{Json, Object, Timestamp};
 
-pub(crate) const COMMANDS: &[&Command] = &[&PKI, &ISSUE, &LIST, &REISSUE, &VERIFY];
+pub(crate) const COMMANDS: &[&Command] = &[&PKI, &super::pki_health::HEALTH, &ISSUE, &LIST, &REISSUE, &VERIFY];
 
 static PKI: Command = Command {
     path: "pki",
@@ -102,7 +102,7 @@ struct Issuer {
 }
 
 /// Where a failure is the caller's: as the reference ends it, exit 1.
-fn local(mut failure: Failure) -> Failure {
+pub(super) fn local(mut failure: Failure) -> Failure {
     if failure.code == 2 {
         failure.code = 1;
     }
@@ -119,7 +119,7 @@ fn issuer(call: &Call<'_>, path: &str, what: &str) -> Outcome<Issuer> {
     Ok(Issuer { certificate, chain })
 }
 
-fn first(pem: &str) -> Option<Certificate> {
+pub(super) fn first(pem: &str) -> Option<Certificate> {
     Certificate::from_pem(pem).ok()?.into_iter().next()
 }
 
@@ -180,7 +180,7 @@ fn trusts(root: &Certificate, child: &Issuer, now: Timestamp) -> bool {
     false
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -60,6 +60,32 @@ impl RevocationList {
         Ok(Self { der: bytes.into(), signed: signed.clone(), issuer, this_update, next_update, revoked })
     }
 
+    /// From when and until when a list speaks, of whatever kind it is: a delta list or one of a part as well. Nothing else of it
+    /// is checked.
+    ///
+    /// # Errors
+    /// What is no revocation list, in PEM or DER.
+    pub fn times(bytes: &[u8]) -> Result<(Timestamp, Option<Timestamp>), Malformed> {
+        let pem;
+        let der = if bytes.first() == Some(&SEQUENCE) {
+            bytes
+        } else {
+            pem = CertificateRevocationListDer::from_pem_slice(bytes).map_err(|_| Malformed("revocation list"))?;
+            &pem
+        };
+        let mut outer = Reader::only(der, SEQUENCE, "revocation list")?;
+        let signed = Signed::read(&mut outer)?;
+        let mut tbs = Reader::only(&signed.content, SEQUENCE, "revocation list")?;
+        if tbs.next_is(INTEGER) {
+            tbs.small()?;
+        }
+        tbs.body(SEQUENCE)?;
+        tbs.element(SEQUENCE)?;
+        let from = tbs.time()?;
+        let timed = tbs.next_is(UTC_TIME) || tbs.next_is(GENERALIZED_TIME);
+        Ok((from, if timed { Some(tbs.time()?) } else { None }))
+    }
+
     /// Reads PEM or DER, as they are uploaded and downloaded.
     ///
     /// # Errors
