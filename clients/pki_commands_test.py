@@ -53,6 +53,51 @@ class Commands(unittest.TestCase):
         self.assertIn("pathlen:0", shown("old"))
         self.assertIn("template issuer", self.run_pki("reissue", "pr/issuer/default", "pint/issuer/none", "pint", code=1))
 
+    def test_a_mount_is_compared_with_good_practice(self):
+        api = self.server.api
+        api.must("POST", "sys/mounts/sick", {"type": "pki", "config": {"max_lease_ttl": "87600h"}})
+        self.assertIn("no default issuer", self.run_pki("health-check", "sick", code=1))
+        self.assertIn("non-PKI mount", self.run_pki("health-check", "secret", code=1))
+        self.assertIn("Not enough arguments", self.run_pki("health-check", code=1))
+        api.must("POST", "sick/root/generate/internal", {"common_name": "sick", "key_type": "ec", "ttl": "300h"})
+        role = {"allow_any_name": True, "key_type": "ec", "allow_localhost": True, "allowed_domains": "a.example"}
+        api.must("POST", "sick/roles/r", role)
+        leaf = api.must("POST", "sick/issue/r", {"common_name": "a.example", "ttl": "1h"}).data["serial_number"]
+
+        def found(*words, code, token=...):
+            run = self.server.cli("pki", "health-check", "-format=json", *words, "sick", token=token)
+            self.assertEqual(run.returncode, code, run.stdout + run.stderr)
+            return {name: sorted({one["status"] for one in all}) for name, all in json.loads(run.stdout).items()}, run.stdout
+
+        first, text = found(code=4)
+        wanted = {
+            "ca_validity_period": "critical", "crl_validity_period": "ok", "root_issued_leaves": "warning", "role_allows_localhost": "warning",
+            "role_allows_glob_wildcards": "ok", "role_no_store_false": "warning", "audit_visibility": "informational",
+            "allow_if_modified_since": "informational", "enable_auto_tidy": "informational", "tidy_last_run": "critical",
+            "too_many_certs": "ok", "enable_acme_issuance": "not_applicable", "allow_acme_headers": "not_applicable",
+        }
+        self.assertEqual(first, {name: [status] for name, status in wanted.items()})
+        self.assertIn(leaf, text)
+        # All that was said is put right, but for the root's own leaf and short life.
+        api.must("POST", "sick/roles/r", {**role, "allow_localhost": False, "no_store": True})
+        api.must("POST", "sick/config/auto-tidy", {"enabled": True, "tidy_cert_store": True, "interval_duration": "12h"})
+        api.must("POST", "sick/tidy", {"tidy_cert_store": True})
+        api.must("POST", "sys/mounts/sick/tune", {"passthrough_request_headers": ["If-Modified-Since"], "allowed_response_headers": ["Last-Modified"]})
+        limits = self.server.folder / "limits.json"
+        limits.write_text(json.dumps({"audit_visibility": {"enabled": False}, "too_many_certs": {"count_warning": 1}, "ca_validity_period": {"root_expiry_critical": "1d"}}))
+        second, _ = found(f"-health-config={limits}", code=3)
+        self.assertEqual({name for name, statuses in second.items() if statuses == ["warning"]}, {"ca_validity_period", "root_issued_leaves", "too_many_certs"})
+        self.assertNotIn("audit_visibility", second)
+        self.assertEqual({second[name][0] for name in ("role_allows_localhost", "role_no_store_false", "enable_auto_tidy", "tidy_last_run", "allow_if_modified_since")}, {"ok"})
+        found(f"-health-config={limits}", "-return-indicator=critical", code=0)
+        self.assertEqual(found("-default-disabled", code=0)[0], {})
+        # Who may not read says so, in place of a finding.
+        self.server.cli("policy", "write", "little", "-", stdin='path "sick/cert/ca" { capabilities = ["read"] }')
+        little = self.server.cli("token", "create", "-policy=little", "-field=token").stdout.strip()
+        self.assertEqual(found(code=6, token=little)[0]["too_many_certs"], ["insufficient_permissions"])
+        limits.write_text('{"no_such_check": {}}')
+        self.assertIn("no_such_check", self.run_pki("health-check", f"-health-config={limits}", "sick", code=1))
+
     def test_a_parent_that_may_not_go_so_deep_signs_nothing(self):
         self.server.api.must("POST", "sys/mounts/flat", {"type": "pki"})
         self.server.api.must("POST", "flat/root/generate/internal", {"common_name": "flat", "key_type": "ec", "max_path_length": 0})

@@ -197,7 +197,7 @@ fn health(call: &Call<'_>) -> Outcome {
             call.line(&output::json::pretty(&all));
             return Ok(0);
         }
-        return output::alone(call, &all);
+        return output::value(call, &all, |_| Vec::new());
     }
     let path = call.path(0);
     call.ask(&Request::get(format!("{path}/cert/ca"))).map_err(|failure| refused(&path, failure))?;
@@ -272,7 +272,7 @@ fn show(call: &Call<'_>, found: &[(&str, Vec<Finding>)]) -> Outcome<()> {
             call.print(&format!("{name}\n{}\n", "-".repeat(name.len())));
             let rows = findings.iter().map(|f| vec![f.status.name().to_owned(), f.endpoint.clone(), f.message.clone()]);
             call.print(&table::columns(&table::headed(["status", "endpoint", "message"], rows)));
-            call.print("\n\n\n");
+            call.print("\n\n");
         }
         return Ok(());
     }
@@ -287,7 +287,7 @@ fn show(call: &Call<'_>, found: &[(&str, Vec<Finding>)]) -> Outcome<()> {
     };
     let mut all: Object = found.iter().map(|(name, f)| (*name, Json::Array(f.iter().map(row).collect()))).collect();
     all.sort();
-    output::alone(call, &Json::Object(all)).map(drop)
+    output::value(call, &Json::Object(all), |_| Vec::new()).map(drop)
 }
 
 // ---- what is read ---------------------------------------------------------------------------------------------------------
@@ -448,8 +448,9 @@ fn ca_validity(mount: &mut Mount<'_, '_>, own: &Object) -> Result<Vec<Finding>, 
             Some((status, window)) => {
                 let until = day(now.plus(window.duration()));
                 let text = format!(
-                    "The issuer is valid until {}, which is within {window} (by {until}). Begin to rotate it to a new key before it is too late.",
-                    day(ends)
+                    "The issuer is valid until {}, which is within {} days (by {until}). Begin to rotate it to a new key before it is too late.",
+                    day(ends),
+                    window.duration().as_secs() / 86_400
                 );
                 (status, endpoint, text)
             }
