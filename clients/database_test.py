@@ -170,7 +170,7 @@ class OnPostgres(unittest.TestCase):
         good = {"plugin_name": "postgresql-database-plugin", "connection_url": self.db.url(), "username": "vault-admin", "password": ADMIN}
         for change, words in [({"password": "canary-7f3a"}, "28P01"), ({"connection_url": self.db.url().replace(str(self.db.port), "1")}, "reached"),
                               ({"connection_url": self.db.url().replace("production", "nothing")}, "3D000"), ({"connection_url": self.db.url("verify-full")}, "TLS"),
-                              ({"connection_url": "nonsense"}, "not understood"), ({"plugin_name": "mongodb-database-plugin"}, "without a client")]:
+                              ({"connection_url": "nonsense"}, "not understood"), ({"plugin_name": "mongodb-database-plugin"}, "does not begin with mongodb://")]:
             reply = self.api.post("database/config/bad", {**good, **change})
             self.assertIn(reply.status, (400, 501), reply)
             self.assertIn(words, reply.errors[0])
