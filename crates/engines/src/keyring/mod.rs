@@ -18,6 +18,7 @@ pub use record::{KeyRecord, Origin, PublicBytes, SecretBytes, VersionRecord};
 pub use spec::Spec;
 
 use coffer_crypto::Zeroizing;
+use coffer_crypto::pk::PrivateKey;
 use coffer_engine::View;
 use coffer_types::{Error, Result, Timestamp};
 use std::sync::Arc;
@@ -78,6 +79,23 @@ impl Keyring {
         key.latest = key.latest.checked_add(1).ok_or_else(|| Error::internal("a key has no numbers left"))?;
         key.rotated = version.created;
         self.put(key, key.latest, version)
+    }
+
+    /// Takes in a private key as the one version of a key that its engine knows by `id` alone, and that ends when the engine
+    /// says so. Gives back its public half.
+    pub fn take_in(&self, id: &str, spec: Spec, private: &PrivateKey, origin: Origin, now: Timestamp) -> Result<PublicBytes> {
+        let public = PublicBytes(private.public().map_err(Error::internal)?.spki().to_vec());
+        let version = VersionRecord {
+            created: now,
+            secret: SecretBytes(private.to_pkcs8().map_err(Error::internal)?),
+            hmac: SecretBytes::default(),
+            public: public.clone(),
+            chain: String::new(),
+        };
+        let mut key = KeyRecord { deletion_allowed: true, ..KeyRecord::new(id.to_owned(), id.to_owned(), spec, origin, now) };
+        self.add(&mut key, &version)?;
+        self.save(&mut key)?;
+        Ok(public)
     }
 
     /// Writes a version where there is none, or adds to what is not its material.

@@ -55,6 +55,35 @@ pub struct KeyRecord {
     pub restored: Option<(Timestamp, u32)>,
 }
 
+impl KeyRecord {
+    /// A key without a version, of which nothing is allowed.
+    pub fn new(name: String, id: String, spec: Spec, origin: Origin, now: Timestamp) -> Self {
+        Self {
+            name,
+            id,
+            spec,
+            origin,
+            created: now,
+            rotated: now,
+            latest: 0,
+            min_decryption: 1,
+            min_encryption: 0,
+            min_available: 0,
+            derived: false,
+            convergent: false,
+            exportable: false,
+            plaintext_backup: false,
+            deletion_allowed: false,
+            soft_deleted: false,
+            auto_rotate: Span::ZERO,
+            due: None,
+            key_size: 0,
+            backed_up: None,
+            restored: None,
+        }
+    }
+}
+
 impl Record for KeyRecord {
     const FORMAT: u8 = 1;
 }

@@ -1,10 +1,10 @@
 //! The authorities' keys: their names here, their material in the keyring.
 
 use super::{Cx, Page, Pki, fingerprint, is_name, keyring, new_id, put_text, read_text};
-use crate::keyring::{KeyRecord, Material, Origin, PublicBytes, SecretBytes, Spec, VersionRecord};
+use crate::keyring::{KeyRecord, Material, Origin, PublicBytes, Spec};
 use coffer_crypto::pk::{KeyKind, PrivateKey};
 use coffer_engine::{Declare, Record, Reply, Request};
-use coffer_types::{Error, Object, Result, Span};
+use coffer_types::{Error, Object, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -138,40 +138,9 @@ pub(super) async fn keep(cx: &Cx, private: &PrivateKey, name: &str, origin: Orig
     }
     let spec = Spec::ALL.into_iter().find(|spec| spec.kind() == Some(private.kind()));
     let spec = spec.ok_or_else(|| Error::bad_request("an authority's RSA key must have 2048, 3072 or 4096 bits"))?;
-    let key = Key { id: new_id(cx), name: name.to_owned(), spec, public: PublicBytes(public.spki().to_vec()) };
-    let ring = keyring(cx);
-    let mut record = KeyRecord {
-        name: key.id.clone(),
-        id: key.id.clone(),
-        spec,
-        origin,
-        created: cx.now(),
-        rotated: cx.now(),
-        latest: 0,
-        min_decryption: 1,
-        min_encryption: 0,
-        min_available: 0,
-        derived: false,
-        convergent: false,
-        exportable: false,
-        plaintext_backup: false,
-        deletion_allowed: true,
-        soft_deleted: false,
-        auto_rotate: Span::default(),
-        due: None,
-        key_size: 0,
-        backed_up: None,
-        restored: None,
-    };
-    let version = VersionRecord {
-        created: cx.now(),
-        secret: SecretBytes(private.to_pkcs8().map_err(Error::internal)?),
-        hmac: SecretBytes::default(),
-        public: key.public.clone(),
-        chain: String::new(),
-    };
-    ring.add(&mut record, &version)?;
-    ring.save(&mut record)?;
+    let id = new_id(cx);
+    let public = keyring(cx).take_in(&id, spec, private, origin, cx.now())?;
+    let key = Key { id, name: name.to_owned(), spec, public };
     cx.view.put(&format!("key/{}", key.id), &key)?;
     put_text(cx, &format!("key-public/{}", fingerprint(&key.public.0)), &key.id);
     if !name.is_empty() {

@@ -1,11 +1,11 @@
 //! Issuers: the authorities' keys, made here or brought along. One of them is the default.
 
 use super::{Cx, Ssh, check_name, failed, is_name, keyring, new_id};
-use crate::keyring::{KeyRecord, Material, Origin, SecretBytes, Spec, VersionRecord};
+use crate::keyring::{Material, Origin, Spec};
 use coffer_crypto::pk::{KeyKind, PrivateKey};
 use coffer_crypto::ssh::{SshPublicKey, read_private};
 use coffer_engine::{Declare, NoInput, Record, Reply, Request};
-use coffer_types::{Error, Object, Result, Secret, Span};
+use coffer_types::{Error, Object, Result, Secret};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -251,40 +251,7 @@ pub(super) async fn generate(cx: &Cx, kind: KeyKind) -> Result<PrivateKey> {
 fn keep(cx: &Cx, id: &str, private: &PrivateKey, origin: Origin) -> Result<()> {
     let spec = Spec::ALL.into_iter().find(|spec| spec.kind() == Some(private.kind()));
     let spec = spec.ok_or_else(|| Error::bad_request("an issuer's RSA key must have 2048, 3072 or 4096 bits"))?;
-    let ring = keyring(cx);
-    let mut record = KeyRecord {
-        name: id.to_owned(),
-        id: id.to_owned(),
-        spec,
-        origin,
-        created: cx.now(),
-        rotated: cx.now(),
-        latest: 0,
-        min_decryption: 1,
-        min_encryption: 0,
-        min_available: 0,
-        derived: false,
-        convergent: false,
-        exportable: false,
-        plaintext_backup: false,
-        deletion_allowed: true,
-        soft_deleted: false,
-        auto_rotate: Span::ZERO,
-        due: None,
-        key_size: 0,
-        backed_up: None,
-        restored: None,
-    };
-    let mut version = VersionRecord {
-        created: cx.now(),
-        secret: SecretBytes(private.to_pkcs8().map_err(Error::internal)?),
-        hmac: SecretBytes::default(),
-        public: crate::keyring::PublicBytes::default(),
-        chain: String::new(),
-    };
-    version.public.0 = private.public().map_err(Error::internal)?.spki().to_vec();
-    ring.add(&mut record, &version)?;
-    ring.save(&mut record)
+    keyring(cx).take_in(id, spec, private, origin, cx.now()).map(drop)
 }
 
 async fn read_default(cx: Cx, _: NoInput) -> Result<Reply> {

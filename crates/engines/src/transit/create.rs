@@ -90,29 +90,7 @@ pub(super) async fn make(cx: &Cx, ring: &Keyring, ask: &Create) -> Result<KeyRec
 
 /// A key without a version, of which nothing is allowed.
 pub(super) fn blank<E>(cx: &Ctx<E>, name: &str, spec: Spec, origin: Origin) -> KeyRecord {
-    KeyRecord {
-        name: name.to_owned(),
-        id: new_id(cx),
-        spec,
-        origin,
-        created: cx.now(),
-        rotated: cx.now(),
-        latest: 0,
-        min_decryption: 1,
-        min_encryption: 0,
-        min_available: 0,
-        derived: false,
-        convergent: false,
-        exportable: false,
-        plaintext_backup: false,
-        deletion_allowed: false,
-        soft_deleted: false,
-        auto_rotate: Span::default(),
-        due: None,
-        key_size: 0,
-        backed_up: None,
-        restored: None,
-    }
+    KeyRecord::new(name.to_owned(), new_id(cx), spec, origin, cx.now())
 }
 
 pub(super) fn new_id<E>(cx: &Ctx<E>) -> String {
